@@ -1,0 +1,85 @@
+package api
+
+import "net/netip"
+
+// HostDesired is all that one host must make true, and all that its agent may
+// know of the cloud.
+type HostDesired struct {
+	Revision  int64                   `json:"revision"`
+	Host      HostSpec                `json:"host"`
+	Instances map[string]HostInstance `json:"instances"`
+	Networks  map[string]HostNetwork  `json:"networks"`
+	Ports     map[string]HostPort     `json:"ports"`
+}
+
+// HostInstance is an instance placed on the host, with all that it needs.
+type HostInstance struct {
+	ID               string    `json:"id"`
+	Name             string    `json:"name"`
+	Project          string    `json:"project"`
+	Epoch            int64     `json:"epoch"`
+	Generation       int64     `json:"generation"`
+	Deleting         bool      `json:"deleting,omitempty"`
+	Power            Power     `json:"power"`
+	StopGraceSeconds int       `json:"stop_grace_seconds"`
+	Reboots          int64     `json:"reboots,omitempty"`
+	HardReboot       bool      `json:"hard_reboot,omitempty"`
+	Size             Size      `json:"size"`
+	Architecture     string    `json:"architecture"`
+	Image            HostImage `json:"image"`
+	Ports            []string  `json:"ports,omitempty"`    // IDs in the order of NICs
+	SSHKeys          []string  `json:"ssh_keys,omitempty"` // lines
+	UserData         string    `json:"user_data,omitempty"`
+}
+
+// HostImage is an image that a host fetches and verifies.
+type HostImage struct {
+	ID               string `json:"id"`
+	SHA256           string `json:"sha256"`
+	Format           string `json:"format"` // qcow2 or raw; never guessed again
+	SizeBytes        int64  `json:"size_bytes"`
+	VirtualSizeBytes int64  `json:"virtual_size_bytes"`
+}
+
+// HostNetwork is a network that has a port on the host.
+type HostNetwork struct {
+	ID      string                `json:"id"`
+	VNI     uint32                `json:"vni"`
+	MTU     int                   `json:"mtu,omitempty"` // 0: the most that fits the underlay
+	Subnets map[string]HostSubnet `json:"subnets"`
+}
+
+// HostSubnet is a subnet of a HostNetwork.
+type HostSubnet struct {
+	CIDR       netip.Prefix `json:"cidr"`
+	Gateway    netip.Addr   `json:"gateway"`
+	DNSServers []netip.Addr `json:"dns_servers,omitempty"`
+}
+
+// HostPort is an entry in the map of a network: every placed port of every
+// network that has a port on the host, wherever that port is.
+type HostPort struct {
+	ID       string     `json:"id"`
+	Network  string     `json:"network"`
+	Subnet   string     `json:"subnet"`
+	Instance string     `json:"instance"`
+	Hostname string     `json:"hostname"` // of the instance
+	MAC      string     `json:"mac"`
+	Address  netip.Addr `json:"address"`
+	Local    bool       `json:"local,omitempty"`   // on this host
+	Underlay netip.Addr `json:"underlay,omitzero"` // address of the host where it is
+}
+
+// DesiredItem is one difference in a HostDesired, as the stream sends it. The
+// first items after connecting say all; "synced" ends them, after which the
+// agent drops what was not said.
+type DesiredItem struct {
+	Op       string        `json:"op" enum:"set,delete,synced"`
+	Kind     string        `json:"kind,omitempty" enum:"host,instance,network,port"`
+	ID       string        `json:"id,omitempty"`
+	Revision int64         `json:"revision,omitempty"` // with synced: all up to here is said
+	Host     *HostSpec     `json:"host,omitempty"`
+	Instance *HostInstance `json:"instance,omitempty"`
+	Network  *HostNetwork  `json:"network,omitempty"`
+	Port     *HostPort     `json:"port,omitempty"`
+}

@@ -1,0 +1,93 @@
+package api
+
+// Host is a machine that runs instances. It comes by joining, not by a create.
+type Host struct {
+	Resource[HostSpec, HostStatus]
+}
+
+// HostSpec is what is wanted of a host.
+type HostSpec struct {
+	Schedulable      *bool   `json:"schedulable,omitempty" doc:"Whether new instances may be placed on it. Default true."`
+	VCPUOvercommit   float64 `json:"vcpu_overcommit,omitempty" minimum:"0.1" maximum:"64" doc:"vCPUs sold per hardware thread. Default 4."`
+	MemoryReserveMiB *int64  `json:"memory_reserve_mib,omitempty" minimum:"0" doc:"Memory kept for the host itself, in MiB. Default 1024."`
+	DiskReserveGiB   *int64  `json:"disk_reserve_gib,omitempty" minimum:"0" doc:"Disk kept for the host itself, in GiB. Default 5."`
+}
+
+// HostStatus is what is seen of a host, reported by its agent.
+type HostStatus struct {
+	Status
+	Address        string            `json:"address,omitempty" doc:"Underlay address: the end of its tunnels."`
+	AgentURL       string            `json:"agent_url,omitempty" doc:"Where its agent serves consoles to the controllers."`
+	Architecture   string            `json:"architecture,omitempty"`
+	CPUs           int64             `json:"cpus,omitempty" doc:"Hardware threads."`
+	MemoryMiB      int64             `json:"memory_mib,omitempty"`
+	DiskGiB        int64             `json:"disk_gib,omitempty" doc:"Size of the file system that holds the root disks."`
+	UnderlayMTU    int               `json:"underlay_mtu,omitempty"`
+	Virtualization string            `json:"virtualization,omitempty" doc:"kvm or qemu: how its instances run."`
+	Versions       map[string]string `json:"versions,omitempty" doc:"Of the kernel, libvirt, QEMU and the agent."`
+	Missing        []string          `json:"missing,omitempty" doc:"Kernel features that it lacks."`
+	Reserved       map[string]int64  `json:"reserved,omitempty" doc:"What its instances have reserved."`
+}
+
+var hostKind = kind[Host](Kind{
+	Name: KindHost, Plural: "hosts", IDPrefix: "hst", Access: AccessCloud,
+	Verbs:   []Verb{VerbList, VerbGet, VerbUpdate, VerbDelete},
+	Doc:     "A machine that runs instances.",
+	States:  []State{StatePending, StateReady, StateNotReady},
+	Columns: []Column{{"ADDRESS", "status.address"}, {"CPUS", "status.cpus"}, {"MEMORY MIB", "status.memory_mib"}, {"RESERVED VCPUS", "status.reserved.vcpus"}, {"RESERVED MIB", "status.reserved.memory_mib"}},
+})
+
+// Default implements Object.
+func (h *Host) Default() {
+	if h.Spec.Schedulable == nil {
+		t := true
+		h.Spec.Schedulable = &t
+	}
+	if h.Spec.VCPUOvercommit == 0 {
+		h.Spec.VCPUOvercommit = 4
+	}
+	if h.Spec.MemoryReserveMiB == nil {
+		m := int64(1024)
+		h.Spec.MemoryReserveMiB = &m
+	}
+	if h.Spec.DiskReserveGiB == nil {
+		d := int64(5)
+		h.Spec.DiskReserveGiB = &d
+	}
+}
+
+// Validate implements Object.
+func (h *Host) Validate() error {
+	f := validateMeta(&h.Meta)
+	if h.Spec.VCPUOvercommit < 0.1 || h.Spec.VCPUOvercommit > 64 {
+		f.Add("spec.vcpu_overcommit", "", "%g is not between 0.1 and 64", h.Spec.VCPUOvercommit)
+	}
+	if h.Spec.MemoryReserveMiB != nil && *h.Spec.MemoryReserveMiB < 0 {
+		f.Add("spec.memory_reserve_mib", "", "a reserve cannot be negative")
+	}
+	if h.Spec.DiskReserveGiB != nil && *h.Spec.DiskReserveGiB < 0 {
+		f.Add("spec.disk_reserve_gib", "", "a reserve cannot be negative")
+	}
+	return f.Err()
+}
+
+// Claims implements Object.
+func (h *Host) Claims() Claims {
+	return Claims{Unique: []Unique{NameClaim(KindHost, &h.Meta)}}
+}
+
+// Capacity is what may be reserved on the host at most.
+func (h *Host) Capacity() Size {
+	return Size{
+		VCPUs:     int64(float64(h.Status.CPUs) * h.Spec.VCPUOvercommit),
+		MemoryMiB: h.Status.MemoryMiB - deref(h.Spec.MemoryReserveMiB),
+		DiskGiB:   h.Status.DiskGiB - deref(h.Spec.DiskReserveGiB),
+	}
+}
+
+func deref(p *int64) int64 {
+	if p == nil {
+		return 0
+	}
+	return *p
+}

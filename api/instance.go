@@ -1,0 +1,191 @@
+package api
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Instance is a virtual machine.
+type Instance struct {
+	Resource[InstanceSpec, InstanceStatus]
+	Placement Placement `json:"placement,omitempty,omitzero" readOnly:"true"`
+}
+
+// InstanceSpec is what is wanted of an instance.
+type InstanceSpec struct {
+	Type             string            `json:"type" doc:"ID or name of the instance type."`
+	Image            string            `json:"image" doc:"ID or name of the image that its root disk starts from."`
+	NICs             []NIC             `json:"nics,omitempty" maxItems:"8"`
+	SSHKeys          []string          `json:"ssh_keys,omitempty" doc:"IDs or names of the SSH keys that it lets in." maxItems:"32"`
+	UserData         string            `json:"user_data,omitempty" doc:"Given to cloud-init as it is: a script, #cloud-config or MIME." maxLength:"65535"`
+	Power            Power             `json:"power,omitempty" enum:"on,off" doc:"Default on."`
+	StopGraceSeconds *int              `json:"stop_grace_seconds,omitempty" minimum:"0" maximum:"3600" doc:"How long to wait after the ACPI power button before pulling the plug. Default 60."`
+	RequiredLabels   map[string]string `json:"required_labels,omitempty" doc:"Labels that its host must have."`
+
+	// Given by Cairn.
+	Size         Size   `json:"size,omitempty,omitzero" readOnly:"true" doc:"Of the instance type when the instance was made."`
+	Architecture string `json:"architecture,omitempty" readOnly:"true"`
+	Reboots      int64  `json:"reboots,omitempty" readOnly:"true" doc:"How many reboots were asked for."`
+	HardReboot   bool   `json:"hard_reboot,omitempty" readOnly:"true" doc:"Whether the last reboot asked for is a reset."`
+}
+
+// Power is whether an instance is to run.
+type Power string
+
+// The powers.
+const (
+	PowerOn  Power = "on"
+	PowerOff Power = "off"
+)
+
+// NIC asks for a network interface: a port that exists, or a new one in a
+// network or subnet.
+type NIC struct {
+	Network string     `json:"network,omitempty" doc:"ID or name."`
+	Subnet  string     `json:"subnet,omitempty" doc:"ID or name."`
+	Address netip.Addr `json:"address,omitempty,omitzero" doc:"Fixed address. Default: a free one." format:"ipv4"`
+	Port    string     `json:"port,omitempty" doc:"ID or name of a port that exists; without it one is made, and its ID is put here."`
+}
+
+// InstanceStatus is what is seen of an instance.
+type InstanceStatus struct {
+	Status
+	Epoch     int64      `json:"epoch,omitempty" doc:"The placement that this status answers to."`
+	Host      string     `json:"host,omitempty" doc:"Name of the host."`
+	Addresses []string   `json:"addresses,omitempty" doc:"Addresses of its ports."`
+	Reboots   int64      `json:"reboots,omitempty" doc:"How many of the reboots asked for were done."`
+	StartedAt *Timestamp `json:"started_at,omitempty" doc:"When the hypervisor last started it."`
+}
+
+// Placement says where an instance runs, decided by the scheduler. An agent
+// runs an instance only under the current epoch.
+type Placement struct {
+	Host     string     `json:"host,omitempty" doc:"ID of the host; empty while none fits."`
+	HostName string     `json:"host_name,omitempty"`
+	Epoch    int64      `json:"epoch,omitempty" doc:"Raised at every move."`
+	Reason   string     `json:"reason,omitempty" doc:"Why this host, or why none, in a sentence."`
+	Rejected []Rejected `json:"rejected,omitempty" doc:"How many hosts each filter rejected, where none fits."`
+}
+
+// Rejected counts the hosts that a filter rejected.
+type Rejected struct {
+	Filter string `json:"filter" example:"memory"`
+	Hosts  int    `json:"hosts"`
+	Detail string `json:"detail,omitempty" doc:"The smallest shortfall, in numbers."`
+}
+
+// FinalizerAgent keeps an instance until nothing of it is left on its host.
+const FinalizerAgent = "agent"
+
+type stopInput struct {
+	GraceSeconds *int `json:"grace_seconds,omitempty" minimum:"0" maximum:"3600" doc:"0 pulls the plug at once."`
+}
+
+type rebootInput struct {
+	Hard bool `json:"hard,omitempty" doc:"Reset instead of asking the guest."`
+}
+
+var instanceKind = kind[Instance](Kind{
+	Name: KindInstance, Plural: "instances", IDPrefix: "ins", Scope: ScopeProject,
+	Doc:    "A virtual machine.",
+	States: []State{StatePending, StateStarting, StateRunning, StateStopping, StateStopped, StateFailed, StateDeleting, StateGone},
+	Actions: []Action{
+		{Name: "start", Doc: "Switch the instance on.", Apply: func(o Object, _ any) error {
+			o.(*Instance).Spec.Power = PowerOn
+			return nil
+		}},
+		{Name: "stop", Doc: "Press the ACPI power button, and pull the plug after the grace time.", Input: &stopInput{}, Apply: func(o Object, in any) error {
+			i := o.(*Instance)
+			i.Spec.Power = PowerOff
+			if g := in.(*stopInput).GraceSeconds; g != nil {
+				i.Spec.StopGraceSeconds = g
+			}
+			return nil
+		}},
+		{Name: "reboot", Doc: "Restart the guest.", Input: &rebootInput{}, Apply: func(o Object, in any) error {
+			i := o.(*Instance)
+			if i.Spec.Power == PowerOff {
+				return NewProblem(409, "instance_is_off", "spec.power", "start it instead", "the instance %s is to be off, so it cannot be rebooted", i.Name)
+			}
+			i.Spec.Reboots++
+			i.Spec.HardReboot = in.(*rebootInput).Hard
+			return nil
+		}},
+	},
+	Columns: []Column{{"TYPE", "spec.type"}, {"ADDRESSES", "status.addresses"}, {"HOST", "placement.host_name"}},
+})
+
+// Default implements Object.
+func (i *Instance) Default() {
+	if i.Spec.Power == "" {
+		i.Spec.Power = PowerOn
+	}
+	if i.Spec.StopGraceSeconds == nil {
+		sixty := 60
+		i.Spec.StopGraceSeconds = &sixty
+	}
+	i.Finalizers = []string{FinalizerAgent}
+}
+
+// Validate implements Object.
+func (i *Instance) Validate() error {
+	f := validateMeta(&i.Meta)
+	if i.Spec.Type == "" {
+		f.Add("spec.type", "list the instance types to see what there is", "an instance has a type")
+	}
+	if i.Spec.Image == "" {
+		f.Add("spec.image", "list the images to see what there is", "an instance starts from an image")
+	}
+	if i.Spec.Power != PowerOn && i.Spec.Power != PowerOff {
+		f.Add("spec.power", "give on or off", "%q is neither on nor off", string(i.Spec.Power))
+	}
+	if len(i.Spec.UserData) > 65535 {
+		f.Add("spec.user_data", "fetch what is larger from the guest", "%d bytes are more than 65535", len(i.Spec.UserData))
+	}
+	if g := i.Spec.StopGraceSeconds; g != nil && (*g < 0 || *g > 3600) {
+		f.Add("spec.stop_grace_seconds", "", "%d is not between 0 and 3600", *g)
+	}
+	if len(i.Spec.NICs) > 8 {
+		f.Add("spec.nics", "", "%d NICs are more than 8", len(i.Spec.NICs))
+	}
+	for n, nic := range i.Spec.NICs {
+		at := fmt.Sprintf("spec.nics[%d]", n)
+		if nic.Port == "" && nic.Network == "" && nic.Subnet == "" {
+			f.Add(at, "", "it names no port, no subnet and no network")
+		}
+		if nic.Address.IsValid() && !nic.Address.Is4() {
+			f.Add(at+".address", "give an IPv4 address", "%s is not IPv4", nic.Address)
+		}
+	}
+	f = append(f, validateLabels("spec.required_labels", i.Spec.RequiredLabels)...)
+	return f.Err()
+}
+
+// Claims implements Object.
+func (i *Instance) Claims() Claims {
+	amounts := i.Spec.Size.Amounts()
+	amounts["instances"] = 1
+	c := Claims{
+		Unique: []Unique{NameClaim(KindInstance, &i.Meta)},
+		Counts: []Count{{Key: QuotaKey(i.Project), Amounts: amounts}},
+		Refs:   []Ref{{Kind: KindProject, ID: i.Project, Field: "project"}, {Kind: KindImage, ID: i.Spec.Image, Field: "spec.image"}},
+	}
+	for n, k := range i.Spec.SSHKeys {
+		c.Refs = append(c.Refs, Ref{Kind: KindSSHKey, ID: k, Field: fmt.Sprintf("spec.ssh_keys[%d]", n)})
+	}
+	return c
+}
+
+// PlacementClaims is what an instance holds of its host while it is placed.
+func (i *Instance) PlacementClaims() Claims {
+	if i.Placement.Host == "" {
+		return Claims{}
+	}
+	return Claims{
+		Counts: []Count{{Key: ReservationKey(i.Placement.Host), Amounts: i.Spec.Size.Amounts()}},
+		Refs:   []Ref{{Kind: KindHost, ID: i.Placement.Host, Field: "placement.host"}},
+	}
+}
+
+// ReservationKey is the counter of what is reserved on a host.
+func ReservationKey(host string) string { return "reservation/" + host }

@@ -1,0 +1,50 @@
+package rest
+
+import (
+	"context"
+	"io"
+	"iter"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// Backend is what REST needs of the control plane. It is implemented by
+// controller.Backend; cmd/cairn puts the two together.
+type Backend interface {
+	// View returns a picture at least as new as the revision; 0: the newest at hand.
+	View(ctx context.Context, atLeast int64) (api.View, error)
+	// Watch yields all changes after the cursor, in order, each once; kind ""
+	// means every kind. It yields ErrTooOld (410) when history does not go back that far. Bookmarks
+	// come whenever it has caught up.
+	Watch(ctx context.Context, kind string, after api.Cursor) iter.Seq2[api.WatchEvent, error]
+
+	// Create admits a new object (names in references become IDs, addresses and
+	// identifiers are given, quota is checked) and writes it. The object is
+	// complete but for ID, times and what Cairn gives.
+	Create(ctx context.Context, w api.Write, o api.Object) (api.Written, error)
+	// Update calls change on a copy of the object's newest version, then admits and
+	// writes it. It may call change more than once.
+	Update(ctx context.Context, w api.Write, kind, id string, change func(api.Object) error) (api.Written, error)
+	// Delete removes the object or, where it has finalizers, marks it deleting.
+	Delete(ctx context.Context, w api.Write, kind, id string, force bool) (api.Written, error)
+
+	// The agent's side. The host is that of the caller's certificate.
+	Join(ctx context.Context, r api.JoinRequest) (api.JoinResponse, error)
+	Renew(ctx context.Context, host string, csrPEM string) (api.JoinResponse, error)
+	Heartbeat(ctx context.Context, host string) error
+	Report(ctx context.Context, host string, reports []api.Report) error
+	// Desired yields the host's desired state: all of it, then each difference.
+	Desired(ctx context.Context, host string) iter.Seq2[[]api.DesiredItem, error]
+
+	// Image bytes.
+	// Upload appends to an image at the offset and returns how much there is.
+	// complete says that these bytes are the last; the image is then inspected.
+	Upload(ctx context.Context, image *api.Image, offset int64, complete bool, r io.Reader) (received int64, err error)
+	// Received tells how many bytes of an upload are there.
+	Received(ctx context.Context, image *api.Image) (int64, error)
+	// Blob opens an image's bytes for reading.
+	Blob(ctx context.Context, image *api.Image) (io.ReadSeekCloser, error)
+
+	// ConsoleLog returns the last bytes (at most limit) of an instance's serial console.
+	ConsoleLog(ctx context.Context, instance *api.Instance, limit int64) (io.ReadCloser, error)
+}

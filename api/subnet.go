@@ -1,0 +1,102 @@
+package api
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// Subnet is a range of addresses in a network.
+type Subnet struct {
+	Resource[SubnetSpec, SubnetStatus]
+}
+
+// SubnetSpec is what is wanted of a subnet.
+type SubnetSpec struct {
+	Network    string       `json:"network" doc:"ID or name of the network."`
+	CIDR       netip.Prefix `json:"cidr" doc:"IPv4 prefix, /8 to /29." example:"10.0.0.0/24" format:"cidr"`
+	Gateway    netip.Addr   `json:"gateway,omitempty,omitzero" doc:"Default: the first address." format:"ipv4"`
+	DNSServers []netip.Addr `json:"dns_servers,omitempty" doc:"Given to guests by DHCP." maxItems:"4"`
+}
+
+// SubnetStatus is what is seen of a subnet.
+type SubnetStatus struct{ Status }
+
+var subnetKind = kind[Subnet](Kind{
+	Name: KindSubnet, Plural: "subnets", IDPrefix: "sub", Scope: ScopeProject, Immediate: true,
+	Doc:     "A range of addresses in a network.",
+	States:  []State{StateReady},
+	Columns: []Column{{"NETWORK", "spec.network"}, {"CIDR", "spec.cidr"}, {"GATEWAY", "spec.gateway"}},
+})
+
+// Default implements Object.
+func (s *Subnet) Default() {
+	if !s.Spec.Gateway.IsValid() && s.Spec.CIDR.IsValid() {
+		s.Spec.Gateway = s.Spec.CIDR.Masked().Addr().Next()
+	}
+}
+
+// Validate implements Object.
+func (s *Subnet) Validate() error {
+	f := validateMeta(&s.Meta)
+	if s.Spec.Network == "" {
+		f.Add("spec.network", "give the network's name or ID", "a subnet is in a network")
+	}
+	c := s.Spec.CIDR
+	switch {
+	case !c.IsValid():
+		f.Add("spec.cidr", "give an IPv4 prefix such as 10.0.0.0/24", "it is not a prefix")
+	case !c.Addr().Is4():
+		f.Add("spec.cidr", "give an IPv4 prefix such as 10.0.0.0/24", "%s is not IPv4", c)
+	case c.Masked() != c:
+		f.Add("spec.cidr", fmt.Sprintf("did you mean %s?", c.Masked()), "%s has bits set behind its prefix length", c)
+	case c.Bits() > 29 || c.Bits() < 8:
+		f.Add("spec.cidr", "give a prefix between /8 and /29", "%s is too %s", c, map[bool]string{true: "small: it must hold a network, a gateway and a broadcast address and some instances", false: "large"}[c.Bits() > 29])
+	case reserved(c) != "":
+		f.Add("spec.cidr", "use a private range such as 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16", "%s overlaps %s", c, reserved(c))
+	case !c.Contains(s.Spec.Gateway):
+		f.Add("spec.gateway", "leave it out for the first address", "%s is outside %s", s.Spec.Gateway, c)
+	case s.Spec.Gateway == c.Addr() || s.Spec.Gateway == LastAddr(c):
+		f.Add("spec.gateway", "leave it out for the first address", "%s is the network's or the broadcast address of %s", s.Spec.Gateway, c)
+	}
+	for i, d := range s.Spec.DNSServers {
+		if !d.IsValid() || !d.Is4() {
+			f.Add(fmt.Sprintf("spec.dns_servers[%d]", i), "give an IPv4 address", "%s is not IPv4", d)
+		}
+	}
+	return f.Err()
+}
+
+// reserved names the range that no subnet may overlap, or "".
+func reserved(c netip.Prefix) string {
+	for _, r := range []struct{ cidr, why string }{
+		{"169.254.0.0/16", "169.254.0.0/16, where the metadata service is"},
+		{"127.0.0.0/8", "127.0.0.0/8, the loopback range"},
+		{"224.0.0.0/3", "224.0.0.0/3, multicast and reserved"},
+		{"0.0.0.0/8", "0.0.0.0/8"},
+		{"100.64.0.0/10", "100.64.0.0/10, which the hosts' routers use"},
+	} {
+		if netip.MustParsePrefix(r.cidr).Overlaps(c) {
+			return r.why
+		}
+	}
+	return ""
+}
+
+// LastAddr returns the last address of a prefix: in IPv4, the broadcast address.
+func LastAddr(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	for i := p.Bits(); i < 32; i++ {
+		b[i/8] |= 1 << (7 - i%8)
+	}
+	return netip.AddrFrom4(b)
+}
+
+// Claims implements Object. The count on the network orders the creation of
+// subnets in one network, so that two that overlap cannot slip in together.
+func (s *Subnet) Claims() Claims {
+	return Claims{
+		Unique: []Unique{NameClaim(KindSubnet, &s.Meta)},
+		Counts: []Count{{Key: "subnets/" + s.Spec.Network, Amounts: map[string]int64{"subnets": 1}}},
+		Refs:   []Ref{{Kind: KindProject, ID: s.Project, Field: "project"}, {Kind: KindNetwork, ID: s.Spec.Network, Field: "spec.network"}},
+	}
+}

@@ -1,0 +1,61 @@
+package store
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// Change is what one transaction does, all or nothing. Every object in it is a
+// whole value; the store writes of it the record that the field names. The
+// revisions of the records written are compared with those of the view that
+// the change was computed from.
+type Change struct {
+	Create []api.Object // spec records of new objects, with their claims
+	Update []api.Object // spec records, with the difference of their claims
+	Status []api.Object // status records; dropped where nothing changed
+	Place  []*api.Instance // placement records, with their claims
+	Delete []api.Object // every record and claim of an object
+	Events []*api.Event // kept for a day
+	// Idempotency remembers the result of a write for a day.
+	Idempotency *Idempotency
+	// Guards must hold too: each object must have the revision that the view shows.
+	Guards []api.Object
+}
+
+// Idempotency is a remembered write.
+type Idempotency struct {
+	Key         string `json:"key"` // scoped by its writer
+	Fingerprint string `json:"fingerprint"`
+	Kind        string `json:"kind"`
+	ID          string `json:"id"`
+}
+
+// Store keeps the objects. There is one implementation, Etcd.
+type Store interface {
+	// View returns an immutable picture at least as new as the revision.
+	View(ctx context.Context, atLeast int64) (*View, error)
+	// Commit calls decide with the newest view, and writes what it returns in
+	// one transaction. Commits of one process are decided one after the other, each seeing
+	// those before it, and share transactions where they can. After a conflict with another
+	// process decide is called again. An error of decide is returned as it is and nothing is written;
+	// an empty Change writes nothing.
+	Commit(ctx context.Context, decide func(*View) (Change, error)) (rev int64, err error)
+	// Watch yields the changes after the cursor; see rest.Backend.
+	Watch(ctx context.Context, kind string, after api.Cursor) iter.Seq2[api.WatchEvent, error]
+	// SetAlive holds the host's lease while this process lives; false lets it go.
+	SetAlive(ctx context.Context, host string, alive bool) error
+	// Lead returns when this process leads; the context that it returns ends
+	// with the leadership. Commits made with that context are refused once another one leads.
+	Lead(ctx context.Context, name string) (context.Context, error)
+	// Clock for leases and tests is passed to Open.
+	Close() error
+}
+
+// Options of Open.
+type Options struct {
+	Now func() time.Time
+	// … endpoints, TLS, MaxTxnOps: see open.go
+}

@@ -1,0 +1,42 @@
+package network
+
+import (
+	"net"
+	"net/netip"
+)
+
+// Desired is what the network of one host must be. It is a value: Plan compares
+// it with an Observed and says what to do.
+type Desired struct {
+	Underlay    netip.Addr // this host's end of the tunnels
+	UnderlayMTU int        // of the interface that holds it
+	Networks    []Network  // sorted by VNI
+}
+
+// Network is a network that has a local port.
+type Network struct {
+	ID      string
+	VNI     uint32
+	MTU     int // of guests, in bytes; already made to fit the underlay
+	Subnets []Subnet
+	Ports   []Port // every placed port of the network, local and remote; sorted by ID
+}
+
+// Subnet is a subnet of a Network.
+type Subnet struct {
+	ID         string
+	CIDR       netip.Prefix
+	Gateway    netip.Addr
+	DNSServers []netip.Addr
+}
+
+// Port is a NIC somewhere in the network.
+type Port struct {
+	ID       string
+	MAC      net.HardwareAddr
+	Address  netip.Addr
+	Local    bool
+	Underlay netip.Addr // of its host; not valid for a local port
+	Instance string
+	Hostname string
+}
