@@ -44,7 +44,7 @@ func (t *InstanceType) Default() {
 // Validate implements Object.
 func (t *InstanceType) Validate() error {
 	f := validateMeta(&t.Meta)
-	f = append(f, t.Spec.Size.validate("spec")...)
+	f = append(f, t.Spec.validate("spec")...)
 	if t.Spec.Architecture != "x86_64" && t.Spec.Architecture != "aarch64" {
 		f.Add("spec.architecture", "give x86_64 or aarch64", "%q is no architecture that Cairn knows", t.Spec.Architecture)
 	}

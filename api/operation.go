@@ -100,6 +100,7 @@ func (s State) InProgress() bool {
 	switch s {
 	case "", StatePending, StateUploading, StateImporting, StateStarting, StateStopping, StateDeleting:
 		return true
+	default:
+		return false
 	}
-	return false
 }

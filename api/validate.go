@@ -1,6 +1,10 @@
 package api
 
-import "time"
+import (
+	"maps"
+	"slices"
+	"time"
+)
 
 // Timestamp is a time in JSON (RFC 3339).
 type Timestamp = time.Time
@@ -30,7 +34,8 @@ func validateLabels(at string, labels map[string]string) (f Faults) {
 	if len(labels) > 64 {
 		f.Add(at, "", "%d labels are more than 64", len(labels))
 	}
-	for k, v := range labels {
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		v := labels[k]
 		if !isLabelWord(k) || k == "" {
 			f.Add(at+"."+k, "use 1 to 63 letters, digits, dots, slashes, dashes and underscores", "%q is not a label's key", k)
 		}
