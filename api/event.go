@@ -13,11 +13,11 @@ type EventSpec struct {
 	Kind    string    `json:"kind" doc:"Of the resource."`
 	Object  string    `json:"object" doc:"ID of the resource."`
 	Name    string    `json:"object_name,omitempty" doc:"Its name at the time."`
-	Warning bool      `json:"warning,omitempty"`
+	Warning bool      `json:"warning,omitempty" doc:"Whether somebody should look at it."`
 	Reason  string    `json:"reason" doc:"Stable CamelCase word for programs." example:"Crashed"`
-	Message string    `json:"message"`
+	Message string    `json:"message" doc:"A sentence for people."`
 	Actor   string    `json:"actor,omitempty" doc:"Who did it: token/…, host/…, or a controller's name."`
-	Time    time.Time `json:"time"`
+	Time    time.Time `json:"time" doc:"When it happened."`
 }
 
 // EventStatus is empty: an event has happened.

@@ -18,11 +18,11 @@ type HostStatus struct {
 	Status
 	Address        string            `json:"address,omitempty" doc:"Underlay address: the end of its tunnels."`
 	AgentURL       string            `json:"agent_url,omitempty" doc:"Where its agent serves consoles to the controllers."`
-	Architecture   string            `json:"architecture,omitempty"`
+	Architecture   string            `json:"architecture,omitempty" doc:"x86_64 or aarch64."`
 	CPUs           int64             `json:"cpus,omitempty" doc:"Hardware threads."`
-	MemoryMiB      int64             `json:"memory_mib,omitempty"`
+	MemoryMiB      int64             `json:"memory_mib,omitempty" doc:"Memory of the machine in MiB."`
 	DiskGiB        int64             `json:"disk_gib,omitempty" doc:"Size of the file system that holds the root disks."`
-	UnderlayMTU    int               `json:"underlay_mtu,omitempty"`
+	UnderlayMTU    int               `json:"underlay_mtu,omitempty" doc:"Of the interface that holds the underlay address, in bytes."`
 	Virtualization string            `json:"virtualization,omitempty" doc:"kvm or qemu: how its instances run."`
 	Versions       map[string]string `json:"versions,omitempty" doc:"Of the kernel, libvirt, QEMU and the agent."`
 	Missing        []string          `json:"missing,omitempty" doc:"Kernel features that it lacks."`

@@ -12,7 +12,7 @@ type Image struct {
 
 // ImageSpec is what is wanted of an image.
 type ImageSpec struct {
-	Description  string `json:"description,omitempty" maxLength:"1024"`
+	Description  string `json:"description,omitempty" doc:"Free text for people." maxLength:"1024"`
 	SourceURL    string `json:"source_url,omitempty" doc:"Import from this http(s) URL. Absent: upload the bytes." maxLength:"2048"`
 	SHA256       string `json:"sha256,omitempty" doc:"What the bytes must hash to, hexadecimal. Absent: not checked against anything, only recorded in the status." pattern:"^[0-9a-f]{64}$"`
 	Architecture string `json:"architecture,omitempty" enum:"x86_64,aarch64" doc:"Default x86_64."`
@@ -30,7 +30,7 @@ type ImageStatus struct {
 }
 
 var imageKind = kind[Image](Kind{
-	Name: KindImage, Plural: "images", IDPrefix: "img", Scope: ScopeProject,
+	Name: KindImage, Plural: "images", IDPrefix: "img", Scope: ScopeProject, Shared: true,
 	Doc:     "A disk that instances start from. Images of the project \"system\" serve every project.",
 	States:  []State{StatePending, StateUploading, StateImporting, StateReady, StateFailed, StateDeleting},
 	Columns: []Column{{"FORMAT", "status.format"}, {"SIZE BYTES", "status.size_bytes"}, {"ARCH", "spec.architecture"}},

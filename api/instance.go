@@ -8,14 +8,14 @@ import (
 // Instance is a virtual machine.
 type Instance struct {
 	Resource[InstanceSpec, InstanceStatus]
-	Placement Placement `json:"placement,omitempty,omitzero" readOnly:"true"`
+	Placement Placement `json:"placement,omitempty,omitzero" readOnly:"true" doc:"Where it runs, decided by the scheduler."`
 }
 
 // InstanceSpec is what is wanted of an instance.
 type InstanceSpec struct {
 	Type             string            `json:"type" doc:"ID or name of the instance type."`
 	Image            string            `json:"image" doc:"ID or name of the image that its root disk starts from."`
-	NICs             []NIC             `json:"nics,omitempty" maxItems:"8"`
+	NICs             []NIC             `json:"nics,omitempty" doc:"Network interfaces, in the order that the guest sees." maxItems:"8"`
 	SSHKeys          []string          `json:"ssh_keys,omitempty" doc:"IDs or names of the SSH keys that it lets in." maxItems:"32"`
 	UserData         string            `json:"user_data,omitempty" doc:"Given to cloud-init as it is: a script, #cloud-config or MIME." maxLength:"65535"`
 	Power            Power             `json:"power,omitempty" enum:"on,off" doc:"Default on."`
@@ -24,7 +24,7 @@ type InstanceSpec struct {
 
 	// Given by Cairn.
 	Size         Size   `json:"size,omitempty,omitzero" readOnly:"true" doc:"Of the instance type when the instance was made."`
-	Architecture string `json:"architecture,omitempty" readOnly:"true"`
+	Architecture string `json:"architecture,omitempty" readOnly:"true" doc:"Of the image."`
 	Reboots      int64  `json:"reboots,omitempty" readOnly:"true" doc:"How many reboots were asked for."`
 	HardReboot   bool   `json:"hard_reboot,omitempty" readOnly:"true" doc:"Whether the last reboot asked for is a reset."`
 }
@@ -61,7 +61,7 @@ type InstanceStatus struct {
 // runs an instance only under the current epoch.
 type Placement struct {
 	Host     string     `json:"host,omitempty" doc:"ID of the host; empty while none fits."`
-	HostName string     `json:"host_name,omitempty"`
+	HostName string     `json:"host_name,omitempty" doc:"Name of the host."`
 	Epoch    int64      `json:"epoch,omitempty" doc:"Raised at every move."`
 	Reason   string     `json:"reason,omitempty" doc:"Why this host, or why none, in a sentence."`
 	Rejected []Rejected `json:"rejected,omitempty" doc:"How many hosts each filter rejected, where none fits."`
@@ -69,8 +69,8 @@ type Placement struct {
 
 // Rejected counts the hosts that a filter rejected.
 type Rejected struct {
-	Filter string `json:"filter" example:"memory"`
-	Hosts  int    `json:"hosts"`
+	Filter string `json:"filter" doc:"What the hosts lacked." example:"memory"`
+	Hosts  int    `json:"hosts" doc:"How many hosts it rejected."`
 	Detail string `json:"detail,omitempty" doc:"The smallest shortfall, in numbers."`
 }
 

@@ -14,7 +14,7 @@ type InstanceTypeSpec struct {
 
 // Size is what an instance uses of its host.
 type Size struct {
-	VCPUs     int64 `json:"vcpus" minimum:"1" maximum:"512"`
+	VCPUs     int64 `json:"vcpus" minimum:"1" maximum:"512" doc:"Virtual CPUs."`
 	MemoryMiB int64 `json:"memory_mib" minimum:"64" maximum:"16777216" doc:"Memory in MiB."`
 	DiskGiB   int64 `json:"disk_gib" minimum:"1" maximum:"65536" doc:"Root disk in GiB."`
 }

@@ -13,7 +13,7 @@ type JoinToken struct {
 // JoinTokenSpec is what is wanted of a join token.
 type JoinTokenSpec struct {
 	ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"Default: an hour from now."`
-	SecretSHA256 string     `json:"secret_sha256,omitempty" readOnly:"true"`
+	SecretSHA256 string     `json:"secret_sha256,omitempty" readOnly:"true" doc:"SHA-256 of the random part of the secret, hexadecimal."`
 	UsedBy       string     `json:"used_by,omitempty" readOnly:"true" doc:"ID of the host that joined with it."`
 }
 

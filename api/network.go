@@ -10,7 +10,7 @@ type Network struct {
 
 // NetworkSpec is what is wanted of a network.
 type NetworkSpec struct {
-	Description string `json:"description,omitempty" maxLength:"1024"`
+	Description string `json:"description,omitempty" doc:"Free text for people." maxLength:"1024"`
 	MTU         int    `json:"mtu,omitempty" minimum:"576" maximum:"65485" doc:"What guests may send, in bytes. Default: the most that fits the hosts' underlay."`
 	VNI         uint32 `json:"vni,omitempty" readOnly:"true" doc:"The VXLAN network identifier, given by Cairn."`
 }

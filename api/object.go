@@ -31,7 +31,7 @@ type Meta struct {
 	Labels     map[string]string `json:"labels,omitempty" doc:"Free key/value pairs for selection."`
 	Generation int64             `json:"generation" readOnly:"true" doc:"Raised by one at every change of the spec."`
 	Revision   int64             `json:"revision" readOnly:"true" doc:"Store revision of the last change by a user; the ETag of the resource."`
-	CreatedAt  time.Time         `json:"created_at" readOnly:"true"`
+	CreatedAt  time.Time         `json:"created_at" readOnly:"true" doc:"Time of the create."`
 	UpdatedAt  time.Time         `json:"updated_at" readOnly:"true" doc:"Time of the last change by a user."`
 	DeletedAt  *time.Time        `json:"deleted_at,omitempty" readOnly:"true" doc:"When deletion was asked for; the resource goes once its finalizers are done."`
 	Finalizers []string          `json:"finalizers,omitempty" readOnly:"true" doc:"What must be cleaned up outside the store before the resource goes."`
@@ -83,7 +83,7 @@ const (
 type Status struct {
 	State              State       `json:"state" doc:"Where the resource stands."`
 	ObservedGeneration int64       `json:"observed_generation" doc:"The generation that this status answers to."`
-	Conditions         []Condition `json:"conditions,omitempty"`
+	Conditions         []Condition `json:"conditions,omitempty" doc:"What is known about the resource, one entry a matter."`
 }
 
 // Observed is implemented by every kind's status.
@@ -95,10 +95,10 @@ func (s *Status) GetStatus() *Status { return s }
 // Condition is one thing known about a resource.
 type Condition struct {
 	Type    string    `json:"type" doc:"What is judged, as a CamelCase noun." example:"Scheduled"`
-	OK      bool      `json:"ok"`
+	OK      bool      `json:"ok" doc:"Whether it is as it should be."`
 	Reason  string    `json:"reason,omitempty" doc:"Stable CamelCase word for programs."`
 	Message string    `json:"message,omitempty" doc:"A sentence for people: the cause and what to do."`
-	Since   time.Time `json:"since,omitempty,omitzero"`
+	Since   time.Time `json:"since,omitempty,omitzero" doc:"When it became so."`
 }
 
 // SetCondition puts c in place of the condition of the same type. It keeps

@@ -15,7 +15,7 @@ type Operation struct {
 
 // OperationSpec says what the operation is about.
 type OperationSpec struct {
-	Kind       string `json:"kind"`
+	Kind       string `json:"kind" doc:"Of the resource."`
 	Object     string `json:"object" doc:"ID of the resource."`
 	Generation int64  `json:"object_generation" doc:"The generation that is to be observed; 0: the resource is to be gone."`
 }
@@ -24,7 +24,7 @@ type OperationSpec struct {
 type OperationStatus struct {
 	Status
 	Steps   []Condition `json:"steps,omitempty" doc:"The resource's conditions."`
-	Message string      `json:"message,omitempty"`
+	Message string      `json:"message,omitempty" doc:"The first thing that is not as it should be, in a sentence."`
 }
 
 var operationKind = kind[Operation](Kind{

@@ -9,7 +9,7 @@ type Project struct {
 
 // ProjectSpec is what is wanted of a project.
 type ProjectSpec struct {
-	Description string `json:"description,omitempty" maxLength:"1024"`
+	Description string `json:"description,omitempty" doc:"Free text for people." maxLength:"1024"`
 	Quota       Quota  `json:"quota,omitempty,omitzero" doc:"What the project may use at most; a missing or zero limit means the default."`
 }
 

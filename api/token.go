@@ -22,7 +22,7 @@ const (
 
 // TokenSpec is what is wanted of a token.
 type TokenSpec struct {
-	Role         Role       `json:"role" enum:"admin,member,viewer"`
+	Role         Role       `json:"role" enum:"admin,member,viewer" doc:"What its bearer may do in the project: viewer reads, member changes resources, admin also manages tokens."`
 	ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"After this time the token is refused. Absent: never."`
 	SecretSHA256 string     `json:"secret_sha256,omitempty" readOnly:"true" doc:"SHA-256 of the secret, hexadecimal."`
 }
