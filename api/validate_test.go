@@ -1,0 +1,135 @@
+package api_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// wrong is one bad input: a merge over the kind's example, and the field that
+// must be named. detail is a part of what must be said.
+type wrong struct{ kind, patch, field, detail string }
+
+func TestValidate_namesTheFieldAndTheCause(t *testing.T) {
+	for _, c := range []wrong{
+		{"project", `{"name":""}`, "name", `"" is not a name`},
+		{"project", `{"name":"Shop"}`, "name", `"Shop" is not a name`},
+		{"project", `{"name":"9lives"}`, "name", "is not a name"},
+		{"project", `{"name":"a-"}`, "name", "is not a name"},
+		{"project", `{"name":"ins_abc"}`, "name", "is not a name"},
+		{"project", `{"name":"` + strings.Repeat("a", 64) + `"}`, "name", "is not a name"},
+		{"project", `{"labels":{"a b":"c"}}`, "labels.a b", "is not a label's key"},
+		{"project", `{"labels":{"":"c"}}`, "labels.", "is not a label's key"},
+		{"project", `{"labels":{"a":"c d"}}`, "labels.a", "is not a label's value"},
+		{"project", `{"spec":{"quota":{"vcpus":-1}}}`, "spec.quota.vcpus", "negative"},
+		{"token", `{"spec":{"role":"root"}}`, "spec.role", `"root" is no role`},
+		{"token", `{"spec":{"role":""}}`, "spec.role", "is no role"},
+		{"instance-type", `{"spec":{"vcpus":0}}`, "spec.vcpus", "0 is not between 1 and 512"},
+		{"instance-type", `{"spec":{"memory_mib":2}}`, "spec.memory_mib", "2 is not between 64 and"},
+		{"instance-type", `{"spec":{"disk_gib":-5}}`, "spec.disk_gib", "-5 is not between"},
+		{"instance-type", `{"spec":{"architecture":"vax"}}`, "spec.architecture", `"vax"`},
+		{"image", `{"spec":{"source_url":"file:///etc/shadow"}}`, "spec.source_url", "not an http(s) URL"},
+		{"image", `{"spec":{"source_url":"http://"}}`, "spec.source_url", "not an http(s) URL"},
+		{"image", `{"spec":{"source_url":"https://me:secret@example.org/x"}}`, "spec.source_url", "credentials"},
+		{"image", `{"spec":{"sha256":"ABC"}}`, "spec.sha256", "not a SHA-256"},
+		{"image", `{"spec":{"size_bytes":-1}}`, "spec.size_bytes", "negative"},
+		{"ssh-key", `{"spec":{"public_key":"hello"}}`, "spec.public_key", "not of the form"},
+		{"ssh-key", `{"spec":{"public_key":"ssh-ed25519 !!!"}}`, "spec.public_key", "not base64"},
+		{"ssh-key", `{"spec":{"public_key":"ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAA"}}`, "spec.public_key", "do not match"},
+		{"ssh-key", `{"spec":{"public_key":"-----BEGIN OPENSSH PRIVATE KEY-----"}}`, "spec.public_key", "private key"},
+		{"ssh-key", `{"spec":{"public_key":"ssh-ed25519 AAAA\nssh-ed25519 AAAA"}}`, "spec.public_key", "more than one line"},
+		{"network", `{"spec":{"mtu":575}}`, "spec.mtu", "575 is not between"},
+		{"network", `{"spec":{"mtu":70000}}`, "spec.mtu", "70000 is not between"},
+		{"subnet", `{"spec":{"network":""}}`, "spec.network", "in a network"},
+		{"subnet", `{"spec":{"cidr":""}}`, "spec.cidr", "not a prefix"},
+		{"subnet", `{"spec":{"cidr":"fd00::/64"}}`, "spec.cidr", "not IPv4"},
+		{"subnet", `{"spec":{"cidr":"10.0.0.5/24"}}`, "spec.cidr", "bits set"},
+		{"subnet", `{"spec":{"cidr":"10.0.0.0/30"}}`, "spec.cidr", "too small"},
+		{"subnet", `{"spec":{"cidr":"8.0.0.0/6"}}`, "spec.cidr", "too large"},
+		{"subnet", `{"spec":{"cidr":"169.254.0.0/24"}}`, "spec.cidr", "metadata"},
+		{"subnet", `{"spec":{"cidr":"127.1.0.0/16"}}`, "spec.cidr", "loopback"},
+		{"subnet", `{"spec":{"cidr":"224.0.0.0/8"}}`, "spec.cidr", "multicast"},
+		{"subnet", `{"spec":{"gateway":"10.0.1.1"}}`, "spec.gateway", "outside"},
+		{"subnet", `{"spec":{"gateway":"10.0.0.255"}}`, "spec.gateway", "broadcast"},
+		{"subnet", `{"spec":{"gateway":"10.0.0.0"}}`, "spec.gateway", "network's"},
+		{"subnet", `{"spec":{"dns_servers":["9.9.9.9","::1"]}}`, "spec.dns_servers[1]", "not IPv4"},
+		{"port", `{"spec":{"network":"","subnet":""}}`, "spec.network", "in a subnet"},
+		{"port", `{"spec":{"address":"::1"}}`, "spec.address", "not IPv4"},
+		{"port", `{"spec":{"mac":"hello"}}`, "spec.mac", "not a MAC"},
+		{"port", `{"spec":{"mac":"01:00:5e:00:00:01"}}`, "spec.mac", "multicast"},
+		{"port", `{"spec":{"mac":"` + api.GatewayMAC + `"}}`, "spec.mac", "gateway"},
+		{"instance", `{"spec":{"type":""}}`, "spec.type", "has a type"},
+		{"instance", `{"spec":{"image":""}}`, "spec.image", "from an image"},
+		{"instance", `{"spec":{"power":"maybe"}}`, "spec.power", "neither on nor off"},
+		{"instance", `{"spec":{"stop_grace_seconds":-1}}`, "spec.stop_grace_seconds", "not between"},
+		{"instance", `{"spec":{"nics":[{"network":"","subnet":"","port":""}]}}`, "spec.nics[0]", "names no port"},
+		{"instance", `{"spec":{"nics":[{},{},{},{},{},{},{},{},{}]}}`, "spec.nics", "more than 8"},
+		{"instance", `{"spec":{"nics":[{"network":"n","address":"fd00::1"}]}}`, "spec.nics[0].address", "not IPv4"},
+		{"instance", `{"spec":{"user_data":"` + strings.Repeat("x", 65536) + `"}}`, "spec.user_data", "more than 65535"},
+		{"instance", `{"spec":{"required_labels":{"a":"ü"}}}`, "spec.required_labels.a", "not a label's value"},
+		{"host", `{"spec":{"vcpu_overcommit":65}}`, "spec.vcpu_overcommit", "not between"},
+		{"host", `{"spec":{"memory_reserve_mib":-1}}`, "spec.memory_reserve_mib", "negative"},
+		{"host", `{"spec":{"disk_reserve_gib":-1}}`, "spec.disk_reserve_gib", "negative"},
+		{"join-token", `{"name":"a_b"}`, "name", "is not a name"},
+	} {
+		k, ok := api.KindByName(c.kind)
+		if !ok {
+			t.Fatalf("no kind %s", c.kind)
+		}
+		o, _ := example(t, k)
+		if err := json.Unmarshal([]byte(c.patch), o); err != nil {
+			t.Fatalf("%s %s: %v", c.kind, c.patch, err)
+		}
+		var f api.Faults
+		if !errors.As(o.Validate(), &f) {
+			t.Errorf("%s: %.80s is let through", c.kind, c.patch)
+			continue
+		}
+		if !has(f, c.field, c.detail) {
+			t.Errorf("%s: %.80s: want a fault of %s with %q, got: %v", c.kind, c.patch, c.field, c.detail, f)
+		}
+	}
+}
+
+func has(f api.Faults, field, detail string) bool {
+	for _, x := range f {
+		if x.Field == field && strings.Contains(x.Detail, detail) && x.Code == "invalid_value" {
+			return true
+		}
+	}
+	return false
+}
+
+func TestValidate_findsAllFaultsAtOnce(t *testing.T) {
+	i := &api.Instance{}
+	i.Name = "UPPER"
+	i.Spec.Power = "maybe"
+	var f api.Faults
+	if !errors.As(i.Validate(), &f) || len(f) != 4 {
+		t.Fatalf("want faults of name, type, image and power, got %v", f)
+	}
+	p := api.InvalidProblem(f)
+	if p.Status != 422 || p.Field != "name" || len(p.Errors) != 4 || p.Hint == "" {
+		t.Errorf("the problem is %+v", p)
+	}
+}
+
+func TestSubnet_smallestAndLargest(t *testing.T) {
+	for _, cidr := range []string{"10.0.0.0/8", "192.168.7.8/29", "172.16.0.0/12"} {
+		s := &api.Subnet{}
+		s.Name, s.Spec.Network = "s", "n"
+		if err := s.Spec.CIDR.UnmarshalText([]byte(cidr)); err != nil {
+			t.Fatal(err)
+		}
+		s.Default()
+		if err := s.Validate(); err != nil {
+			t.Errorf("%s: %v", cidr, err)
+		}
+		if want := s.Spec.CIDR.Addr().Next(); s.Spec.Gateway != want {
+			t.Errorf("%s: the gateway is %s, not the first address", cidr, s.Spec.Gateway)
+		}
+	}
+}
