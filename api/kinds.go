@@ -68,9 +68,11 @@ type Kind struct {
 	// Immediate: the resource is in effect as soon as it is written. It has no
 	// status record: its status is "ready" at its own generation.
 	Immediate bool
-	Columns   []Column // what a table in the CLI and the console shows
-	New       func() Object
-	Schema    int // version of the stored JSON
+	// Shared: the resources of the project "system" can be read, and referred to, by every project.
+	Shared  bool
+	Columns []Column // what a table in the CLI and the console shows
+	New     func() Object
+	Schema  int // version of the stored JSON
 	// Upgrade[i] turns a stored record of schema i+1 into one of schema i+2.
 	Upgrade []func(json.RawMessage) (json.RawMessage, error)
 }

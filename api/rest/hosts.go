@@ -1,0 +1,107 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"iter"
+	"net/http"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+type renewRequest struct {
+	CSR string `json:"csr" doc:"PKCS#10 request in PEM; only its public key is used."`
+}
+
+// agentBody reads what an agent sends. Unknown fields are let through: an agent
+// of the next release talks to a controller of this one.
+func (c *call) agentBody(limit int64, into any) error {
+	body, err := c.readBody(limit, typeJSON)
+	if err != nil {
+		return err
+	}
+	if _, err := parseJSON(body); err != nil {
+		return err
+	}
+	return decodeBytes(body, into)
+}
+
+func (c *call) join() error {
+	var r api.JoinRequest
+	if err := c.agentBody(maxBody, &r); err != nil {
+		return err
+	}
+	var f api.Faults
+	for _, x := range []struct{ name, value string }{{"secret", r.Secret}, {"name", r.Name}, {"csr", r.CSR}} {
+		if x.value == "" {
+			f = append(f, api.Fault{Field: x.name, Code: "missing_field", Detail: x.name + " is required"})
+		}
+	}
+	if err := f.Err(); err != nil {
+		return err
+	}
+	a, err := c.backend.Join(c.context(), r)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusCreated, a)
+}
+
+func (c *call) renew() error {
+	if err := c.ownHost(); err != nil {
+		return err
+	}
+	var r renewRequest
+	if err := c.agentBody(maxBody, &r); err != nil {
+		return err
+	}
+	a, err := c.backend.Renew(c.context(), c.who.Host, r.CSR)
+	if err != nil {
+		return err
+	}
+	return c.json(http.StatusOK, a)
+}
+
+func (c *call) heartbeat() error {
+	if err := c.ownHost(); err != nil {
+		return err
+	}
+	if err := c.backend.Heartbeat(c.context(), c.who.Host); err != nil {
+		return err
+	}
+	c.echo.Response().WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (c *call) report() error {
+	if err := c.ownHost(); err != nil {
+		return err
+	}
+	var reports []api.Report
+	if err := c.agentBody(maxReportBody, &reports); err != nil {
+		return err
+	}
+	if err := c.backend.Report(c.context(), c.who.Host, reports); err != nil {
+		return err
+	}
+	c.echo.Response().WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// desired streams the host's desired state: first all of it, then differences.
+func (c *call) desired() error {
+	if err := c.ownHost(); err != nil {
+		return err
+	}
+	s := c.stream()
+	send := func(items []api.DesiredItem) error { return s.send("items", "", items) }
+	beat := func() error {
+		if err := s.stillAllowed(); err != nil {
+			return err
+		}
+		return s.send(api.EventBookmark, "", json.RawMessage("[]"))
+	}
+	return s.end(pump(s, func(ctx context.Context) iter.Seq2[[]api.DesiredItem, error] {
+		return c.backend.Desired(ctx, c.who.Host)
+	}, send, beat))
+}

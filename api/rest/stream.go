@@ -1,0 +1,152 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// heartbeat is how often a stream says that it lives.
+const heartbeat = 15 * time.Second
+
+// writeTimeout is how long one event may take to reach the client's socket
+// before the client counts as gone. A whole stream has no timeout.
+const writeTimeout = 30 * time.Second
+
+// stream writes server-sent events. Nothing is sent, and so no status is
+// decided, before the first event: an error until then is an ordinary problem.
+type stream struct {
+	*call
+	rc      *http.ResponseController
+	started bool
+}
+
+func (c *call) stream() *stream {
+	return &stream{call: c, rc: http.NewResponseController(c.echo.Response())}
+}
+
+func (s *stream) start() {
+	if s.started {
+		return
+	}
+	s.started = true
+	h := s.header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // proxies that buffer would hold events back
+	s.echo.Response().WriteHeader(http.StatusOK)
+}
+
+// send writes one event. Data is JSON, so it holds no line break.
+func (s *stream) send(event, id string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	s.start()
+	// See handle about socket deadlines.
+	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	var text strings.Builder
+	if id != "" {
+		text.WriteString("id: " + id + "\n")
+	}
+	text.WriteString("event: " + event + "\ndata: ")
+	text.Write(b)
+	text.WriteString("\n\n")
+	if _, err := s.echo.Response().Write([]byte(text.String())); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+func (s *stream) flush() error {
+	if err := s.rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
+}
+
+// end reports the error by which a stream ends: as a status before the first
+// event, as an event of its own after it.
+func (s *stream) end(err error) error {
+	if err == nil || s.context().Err() != nil {
+		return nil
+	}
+	if !s.started {
+		return err
+	}
+	if errors.Is(err, errClosing) {
+		return nil
+	}
+	return s.send("error", "", s.problem(s.context(), err))
+}
+
+// errClosing ends streams when the server stops; the client resumes.
+var errClosing = errors.New("the server is stopping")
+
+type item[T any] struct {
+	value T
+	err   error
+}
+
+// pump runs a sequence in a goroutine of its own and hands its items to each,
+// and a tick at every heartbeat, until the sequence, the client or the server
+// ends. It returns when the goroutine has ended.
+func pump[T any](s *stream, seq func(context.Context) iter.Seq2[T, error], each func(T) error, tick func() error) error {
+	ctx, cancel := context.WithCancel(s.context())
+	items := make(chan item[T])
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() {
+		defer close(items)
+		for v, err := range seq(ctx) {
+			select {
+			case items <- item[T]{v, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	ticks, stop := s.newTicker(heartbeat)
+	defer stop()
+	for {
+		var err error
+		select {
+		case it, ok := <-items:
+			switch {
+			case !ok:
+				return errClosing // the backend stops: nothing more will come
+			case it.err != nil:
+				return it.err
+			}
+			err = each(it.value)
+		case <-ticks:
+			err = tick()
+		case <-s.closing.Done():
+			return errClosing
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// stillAllowed authenticates again, so that a stream does not outlive its token.
+func (s *stream) stillAllowed() error {
+	v, err := s.backend.View(s.context(), 0)
+	if err != nil {
+		return err
+	}
+	s.view = v
+	return s.authenticate()
+}
