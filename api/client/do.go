@@ -1,0 +1,196 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// Request is one call of the API.
+type Request struct {
+	Method string
+	Path   string // such as /v1/projects; what is not a letter of a path must be escaped
+	Query  url.Values
+	Header http.Header
+	Body   []byte
+	// Stream leaves the answer's body open and has no timeout.
+	Stream bool
+}
+
+// Response is an answer of the API with a status below 400.
+type Response struct {
+	Status int
+	Header http.Header
+	Body   []byte        // unless Stream
+	Stream io.ReadCloser // where Stream
+}
+
+// Do calls the API. Reads, and changes, which get an idempotency key, are
+// repeated when the connection breaks or the server is not available. The error is an
+// *api.Problem where the server gave one.
+func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
+	r.Header = r.Header.Clone()
+	if r.Header == nil {
+		r.Header = http.Header{}
+	}
+	if changes(r.Method) && r.Header.Get("Idempotency-Key") == "" {
+		key, err := c.newKey()
+		if err != nil {
+			return nil, err
+		}
+		r.Header.Set("Idempotency-Key", key)
+	}
+	for attempt := 1; ; attempt++ {
+		resp, wait, err := c.once(ctx, r)
+		if err == nil || !again(err) || attempt >= c.o.Attempts || ctx.Err() != nil {
+			return resp, err
+		}
+		if err := c.o.Sleep(ctx, max(wait, c.backoff(attempt))); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func changes(method string) bool {
+	return method == http.MethodPost || method == http.MethodPatch || method == http.MethodDelete
+}
+
+func (c *Client) newKey() (string, error) {
+	var b [16]byte
+	if _, err := io.ReadFull(c.o.Random, b[:]); err != nil {
+		return "", fmt.Errorf("draw an idempotency key: %w", err)
+	}
+	return hex.EncodeToString(b[:]), nil
+}
+
+// backoff is about 0.1 s, 0.2 s, 0.4 s … up to 5 s, spread by half.
+func (c *Client) backoff(attempt int) time.Duration {
+	d := min(100*time.Millisecond<<min(attempt-1, 10), 5*time.Second)
+	return d/2 + time.Duration(c.o.Jitter()*float64(d/2))
+}
+
+// again tells whether the same request may succeed later.
+func again(err error) bool {
+	var p *api.Problem
+	if errors.As(err, &p) {
+		return p.Status == http.StatusTooManyRequests || p.Status == http.StatusBadGateway ||
+			p.Status == http.StatusServiceUnavailable || p.Status == http.StatusGatewayTimeout
+	}
+	return broken(err)
+}
+
+func broken(err error) bool {
+	var c *connectionError
+	return errors.As(err, &c) && !untrusted(err)
+}
+
+// connectionError says that no whole answer came.
+type connectionError struct {
+	server string
+	err    error
+}
+
+func (e *connectionError) Error() string { return "reach " + e.server + ": " + e.err.Error() }
+func (e *connectionError) Unwrap() error { return e.err }
+
+// once makes one attempt. wait is what the server asked for before the next one.
+func (c *Client) once(ctx context.Context, r Request) (resp *Response, wait time.Duration, err error) {
+	attempt := ctx
+	if !r.Stream {
+		var cancel context.CancelFunc
+		attempt, cancel = context.WithTimeout(ctx, c.o.Timeout)
+		defer cancel()
+	}
+	got, err := c.send(attempt, r, bytes.NewReader(r.Body), int64(len(r.Body)))
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
+		return nil, 0, &connectionError{c.base.Host, err}
+	}
+	if got.StatusCode >= 400 {
+		defer func() { _ = got.Body.Close() }() // nothing more is wanted of it
+		seconds, _ := strconv.Atoi(got.Header.Get("Retry-After"))
+		return nil, time.Duration(min(seconds, 60)) * time.Second, problemOf(got)
+	}
+	resp = &Response{Status: got.StatusCode, Header: got.Header}
+	if r.Stream {
+		resp.Stream = got.Body
+		return resp, 0, nil
+	}
+	resp.Body, err = io.ReadAll(got.Body)
+	if e := got.Body.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, 0, ctx.Err()
+		}
+		return nil, 0, &connectionError{c.base.Host, err}
+	}
+	return resp, 0, nil
+}
+
+func (c *Client) send(ctx context.Context, r Request, body io.Reader, length int64) (*http.Response, error) {
+	u := *c.base
+	path, err := url.PathUnescape(r.Path)
+	if err != nil {
+		return nil, fmt.Errorf("call %s: %w", r.Path, err)
+	}
+	u.RawPath = u.EscapedPath() + r.Path
+	u.Path += path
+	u.RawQuery = r.Query.Encode()
+	if length == 0 {
+		body = http.NoBody
+	}
+	req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	req.ContentLength = length
+	for k, v := range r.Header {
+		req.Header[k] = v
+	}
+	if length > 0 && req.Header.Get("Content-Type") == "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.o.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.o.Token)
+	}
+	req.Header.Set("User-Agent", c.o.UserAgent)
+	return c.http.Do(req)
+}
+
+// problemOf reads the problem in an answer, or makes one where a server in
+// between answered something else.
+func problemOf(r *http.Response) *api.Problem {
+	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	p := &api.Problem{}
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err == nil && kind == "application/problem+json" && json.Unmarshal(b, p) == nil && p.Code != "" {
+		return p
+	}
+	text := strings.TrimSpace(string(b))
+	if len(text) > 200 {
+		text = text[:200] + "…"
+	}
+	return api.NewProblem(r.StatusCode, "http_"+strconv.Itoa(r.StatusCode), "", "is there a proxy in between?", "the server answered %s: %q", r.Status, text)
+}
+
+// IsCode tells whether the error is a problem with that code.
+func IsCode(err error, code string) bool {
+	var p *api.Problem
+	return errors.As(err, &p) && p.Code == code
+}
