@@ -147,7 +147,7 @@ func (c *Client) send(ctx context.Context, r Request, body io.Reader, length int
 	u := *c.base
 	path, err := url.PathUnescape(r.Path)
 	if err != nil {
-		return nil, fmt.Errorf("call %s: %w", r.Path, err)
+		return nil, errors.Join(fmt.Errorf("call %s: %w", r.Path, err), closeBody(body))
 	}
 	u.RawPath = u.EscapedPath() + r.Path
 	u.Path += path
@@ -157,7 +157,7 @@ func (c *Client) send(ctx context.Context, r Request, body io.Reader, length int
 	}
 	req, err := http.NewRequestWithContext(ctx, r.Method, u.String(), body)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, closeBody(body))
 	}
 	req.ContentLength = length
 	for k, v := range r.Header {
@@ -171,6 +171,14 @@ func (c *Client) send(ctx context.Context, r Request, body io.Reader, length int
 	}
 	req.Header.Set("User-Agent", c.o.UserAgent)
 	return c.http.Do(req)
+}
+
+// closeBody does what the transport does with a body, where it never gets it.
+func closeBody(body io.Reader) error {
+	if c, ok := body.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }
 
 // problemOf reads the problem in an answer, or makes one where a server in

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -87,8 +88,8 @@ func (c *Client) uploadFrom(ctx context.Context, path string, bytes io.ReadSeeke
 	}}
 	resp, err := c.send(ctx, r, body, total-at)
 	if total > at {
-		// The transport may read on after it returned; the next attempt must not
-		// share the file with it.
+		// The transport may read on after it returned, until it closes the body;
+		// the next attempt must not share the file with it.
 		<-body.closed
 	}
 	if err != nil {
@@ -109,7 +110,7 @@ func (c *Client) uploadFrom(ctx context.Context, path string, bytes io.ReadSeeke
 type uploadBody struct {
 	io.Reader
 	closed chan struct{}
-	done   bool
+	once   sync.Once
 	err    error
 }
 
@@ -122,10 +123,7 @@ func (b *uploadBody) Read(p []byte) (int, error) {
 }
 
 func (b *uploadBody) Close() error {
-	if !b.done {
-		b.done = true
-		close(b.closed)
-	}
+	b.once.Do(func() { close(b.closed) })
 	return nil
 }
 

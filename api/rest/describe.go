@@ -24,7 +24,8 @@ func document(version string) huma.Config {
 				"Every change takes an Idempotency-Key, and can be tried with dry_run. Every list can be watched from its revision.",
 		},
 		Components: &huma.Components{
-			Schemas: huma.NewMapRegistry(schemaPrefix, huma.DefaultSchemaNamer),
+			Schemas:   huma.NewMapRegistry(schemaPrefix, huma.DefaultSchemaNamer),
+			Responses: map[string]*huma.Response{},
 			SecuritySchemes: map[string]*huma.SecurityScheme{
 				"token": {Type: "http", Scheme: "bearer", Description: "A token of a project: Authorization: Bearer cairn_…"},
 				"host":  {Type: "mutualTLS", Description: "The certificate that a host got when it joined."},
@@ -176,10 +177,12 @@ func (s *schemas) operation(method, path, id, tag, summary string, problems ...i
 
 func (s *schemas) problems(op *huma.Operation, statuses ...int) {
 	for _, status := range statuses {
-		op.Responses[strconv.Itoa(status)] = &huma.Response{
+		name := "Problem" + strconv.Itoa(status)
+		s.responses[name] = &huma.Response{
 			Description: http.StatusText(status),
 			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: s.problem}},
 		}
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + name}
 	}
 }
 

@@ -16,6 +16,8 @@ type schemas struct {
 	registry huma.Registry
 	kinds    map[string]*kindSchemas
 	problem  *huma.Schema
+	// responses are the components that answers with problems refer to.
+	responses map[string]*huma.Response
 }
 
 // kindSchemas are the schemas of one kind. All but resource are references.
@@ -32,8 +34,9 @@ type kindSchemas struct {
 
 const schemaPrefix = "#/components/schemas/"
 
-func deriveSchemas(r huma.Registry) *schemas {
-	s := &schemas{registry: r, kinds: map[string]*kindSchemas{}, problem: r.Schema(reflect.TypeFor[api.Problem](), true, "")}
+func deriveSchemas(doc *huma.Components) *schemas {
+	r := doc.Schemas
+	s := &schemas{registry: r, responses: doc.Responses, kinds: map[string]*kindSchemas{}, problem: r.Schema(reflect.TypeFor[api.Problem](), true, "")}
 	preview := r.Schema(reflect.TypeFor[api.Preview](), true, "")
 	for _, k := range api.Kinds {
 		t := reflect.TypeOf(k.New()).Elem()

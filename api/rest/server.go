@@ -78,7 +78,7 @@ func New(o Options) (*Server, error) {
 	s.echo.HTTPErrorHandler = s.echoError
 	s.echo.Use(s.guard)
 	s.huma = humaecho.New(s.echo, document(o.Version))
-	s.schemas = deriveSchemas(s.huma.OpenAPI().Components.Schemas)
+	s.schemas = deriveSchemas(s.huma.OpenAPI().Components)
 	s.register()
 	if err := s.pages(); err != nil {
 		return nil, err
