@@ -14,6 +14,7 @@ type Drivers struct {
 	Hypervisor Hypervisor
 	Network    Network
 	Disks      Disks
+	Guests     Guests
 }
 
 // Hypervisor runs domains. agent/libvirt implements it; the simulator has another.
@@ -27,6 +28,8 @@ type Hypervisor interface {
 	Destroy(ctx context.Context, instance string) error  // pulls the plug
 	Reboot(ctx context.Context, instance string, hard bool) error
 	Undefine(ctx context.Context, instance string) error
+	// SetMark changes what is remembered on the domain, running or not.
+	SetMark(ctx context.Context, m Mark) error
 	// Events yields when a domain changes state by itself or by us, for as long
 	// as the connection lives; an error means that it was lost and is being made again.
 	Events(ctx context.Context) iter.Seq2[DomainEvent, error]
@@ -34,6 +37,16 @@ type Hypervisor interface {
 	Info(ctx context.Context) (HypervisorInfo, error)
 	// ConsoleLog opens the serial console's log of an instance.
 	ConsoleLog(ctx context.Context, instance string) (io.ReadSeekCloser, error)
+}
+
+// Guests serves what guests ask the host for: DHCP and metadata. agent/guest
+// implements it.
+type Guests interface {
+	// Set makes the services what is wanted; it may be repeated. The network
+	// was applied before.
+	Set(ctx context.Context, want api.HostDesired) error
+	// ConfigDrive returns the files of an instance's NoCloud config drive.
+	ConfigDrive(want api.HostDesired, instance string) (map[string][]byte, error)
 }
 
 // Network makes a host's network match.
@@ -50,11 +63,15 @@ type Disks interface {
 	// FetchImage makes the image present and verified in the cache.
 	FetchImage(ctx context.Context, image api.HostImage) error
 	// CreateRoot makes the root disk of an instance over its image, and leaves it if it exists.
-	CreateRoot(ctx context.Context, i api.HostInstance) (path string, err error)
-	// WriteConfigDrive writes the NoCloud config drive.
-	WriteConfigDrive(ctx context.Context, i api.HostInstance, files map[string][]byte) (path string, err error)
+	CreateRoot(ctx context.Context, i api.HostInstance) error
+	// WriteConfigDrive writes the NoCloud config drive and remembers the digest.
+	WriteConfigDrive(ctx context.Context, instance, digest string, files map[string][]byte) error
 	// Remove deletes all files of an instance.
 	Remove(ctx context.Context, instance string) error
+	// RemoveImage deletes an image from the cache.
+	RemoveImage(ctx context.Context, sha256 string) error
+	// TrimLogs keeps the console logs from filling the disk.
+	TrimLogs(ctx context.Context) error
 	// Observe lists the instances that have files, and the images in the cache (by SHA-256).
 	Observe(ctx context.Context) (instances map[string]DiskState, images map[string]bool, err error)
 }
