@@ -1,0 +1,116 @@
+package scheduler
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// filter is one thing that a host must have. lacks returns 0 for a host that
+// passes, else by how much it falls short: 1 where that is no amount.
+type filter struct {
+	name   string
+	lacks  func(h *Host, r *Request) int64
+	detail func(smallest int64, r *Request) string
+}
+
+// filters are asked in this order; a host counts for the first that rejects it.
+func filters() []filter {
+	return []filter{
+		{"ready", notReady, says("none of these hosts reports; see their events")},
+		{"schedulable", notSchedulable, says("their administrator keeps new instances out")},
+		{"architecture", otherArchitecture, func(_ int64, r *Request) string { return "the instance needs " + r.Architecture }},
+		{"labels", otherLabels, func(_ int64, r *Request) string { return "the instance needs " + labels(r.RequiredLabels) }},
+		{"vcpus", lacksVCPUs, amount("vCPUs", func(s api.Size) int64 { return s.VCPUs })},
+		{"memory", lacksMemory, amount("MiB of memory", func(s api.Size) int64 { return s.MemoryMiB })},
+		{"disk", lacksDisk, amount("GiB of disk", func(s api.Size) int64 { return s.DiskGiB })},
+	}
+}
+
+func notReady(h *Host, _ *Request) int64       { return oneIf(!h.Ready) }
+func notSchedulable(h *Host, _ *Request) int64 { return oneIf(!h.Schedulable) }
+
+func otherArchitecture(h *Host, r *Request) int64 {
+	return oneIf(r.Architecture != "" && h.Architecture != r.Architecture)
+}
+
+func otherLabels(h *Host, r *Request) int64 {
+	for k, v := range r.RequiredLabels {
+		if have, ok := h.Labels[k]; !ok || have != v {
+			return 1
+		}
+	}
+	return 0
+}
+
+func lacksVCPUs(h *Host, r *Request) int64  { return max(0, r.Size.VCPUs-h.Free().VCPUs) }
+func lacksMemory(h *Host, r *Request) int64 { return max(0, r.Size.MemoryMiB-h.Free().MemoryMiB) }
+func lacksDisk(h *Host, r *Request) int64   { return max(0, r.Size.DiskGiB-h.Free().DiskGiB) }
+
+func oneIf(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func says(s string) func(int64, *Request) string { return func(int64, *Request) string { return s } }
+
+func amount(unit string, of func(api.Size) int64) func(int64, *Request) string {
+	return func(smallest int64, r *Request) string {
+		return fmt.Sprintf("of %d %s asked for, the nearest host lacks %d", of(r.Size), unit, smallest)
+	}
+}
+
+func labels(m map[string]string) string {
+	var words []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		words = append(words, k+"="+m[k])
+	}
+	return strings.Join(words, ",")
+}
+
+// TooLarge tells whether no host could take the request even if it were empty,
+// and by how much the nearest one falls short, in words. Hosts of another
+// architecture, and those that have not said their size yet, do not count; where
+// none is left nothing can be said, and the answer is "".
+func TooLarge(s Snapshot, r Request) string {
+	nearest, gap := "", int64(-1)
+	for i := range s.Hosts {
+		h := s.Hosts[i]
+		if h.Capacity.VCPUs <= 0 || otherArchitecture(&h, &r) != 0 {
+			continue
+		}
+		h.Used = api.Size{}
+		lack := []int64{lacksVCPUs(&h, &r), lacksMemory(&h, &r), lacksDisk(&h, &r)}
+		total := share(lack[0], r.Size.VCPUs) + share(lack[1], r.Size.MemoryMiB) + share(lack[2], r.Size.DiskGiB)
+		if total == 0 {
+			return ""
+		}
+		if gap < 0 || total < gap || total == gap && h.Name < nearest {
+			nearest, gap = h.Name, total
+		}
+	}
+	if gap < 0 {
+		return ""
+	}
+	return describeNearest(s, nearest, r)
+}
+
+// share of what is asked for that is lacking, in millionths and at least one.
+func share(lack, asked int64) int64 {
+	if lack == 0 {
+		return 0
+	}
+	return max(1, lack*1_000_000/max(1, asked))
+}
+
+func describeNearest(s Snapshot, name string, r Request) string {
+	i := slices.IndexFunc(s.Hosts, func(h Host) bool { return h.Name == name })
+	c := s.Hosts[i].Capacity
+	return fmt.Sprintf("it takes %d vCPUs, %d MiB and %d GiB; the nearest host, %s, has %d vCPUs, %d MiB and %d GiB for instances in all",
+		r.Size.VCPUs, r.Size.MemoryMiB, r.Size.DiskGiB, name, c.VCPUs, c.MemoryMiB, c.DiskGiB)
+}
