@@ -74,7 +74,7 @@ func New(o Options) (*Client, error) {
 		c.o.Random = rand.Reader
 	}
 	if c.http == nil {
-		config, err := tlsConfig(o)
+		config, err := tlsConfig(o, u.Hostname())
 		if err != nil {
 			return nil, fmt.Errorf("make a client for %s: %w", u.Host, err)
 		}

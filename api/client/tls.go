@@ -10,7 +10,7 @@ import (
 	"fmt"
 )
 
-func tlsConfig(o Options) (*tls.Config, error) {
+func tlsConfig(o Options, host string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if o.Certificate != nil {
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.Certificate() }
@@ -31,14 +31,15 @@ func tlsConfig(o Options) (*tls.Config, error) {
 		// Not less safe but more: VerifyConnection below does all that the
 		// standard verification does, with the one CA of that digest as its root.
 		config.InsecureSkipVerify = true
-		config.VerifyConnection = func(s tls.ConnectionState) error { return verifyPinned(s, pin) }
+		config.VerifyConnection = func(s tls.ConnectionState) error { return verifyPinned(s, host, pin) }
 	}
 	return config, nil
 }
 
 // verifyPinned demands that the server presents a CA of the digest, and a
-// certificate for its name that this CA signed.
-func verifyPinned(s tls.ConnectionState, pin []byte) error {
+// certificate for its name that this CA signed. The name is passed in: the
+// state has none where the server is named by its address.
+func verifyPinned(s tls.ConnectionState, host string, pin []byte) error {
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	found := false
 	for _, c := range s.PeerCertificates {
@@ -51,10 +52,10 @@ func verifyPinned(s tls.ConnectionState, pin []byte) error {
 		}
 	}
 	if !found {
-		return &untrustedError{fmt.Errorf("the server %s does not present the CA with SHA-256 %x: it is another cloud, or somebody is in between", s.ServerName, pin)}
+		return &untrustedError{fmt.Errorf("the server %s does not present the CA with SHA-256 %x: it is another cloud, or somebody is in between", host, pin)}
 	}
 	_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
-		DNSName: s.ServerName, Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSName: host, Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	})
 	if err != nil {
 		return &untrustedError{err}
