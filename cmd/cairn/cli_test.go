@@ -17,7 +17,7 @@ import (
 	"github.com/cairn-cloud/cairn/api"
 )
 
-var update = flag.Bool("update", false, "write docs/reference/cli.md anew")
+var update = flag.Bool("update", false, "write docs/reference anew")
 
 func testApp(files map[string]string, in string) (*app, *bytes.Buffer, *bytes.Buffer) {
 	out, errw := &bytes.Buffer{}, &bytes.Buffer{}

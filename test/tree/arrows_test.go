@@ -15,7 +15,7 @@ type arrow struct {
 
 var arrows = []arrow{
 	{"api", nil, "the resource types are plain values that everything shares, so they depend on nothing"},
-	{"api/rest", []string{"api"}, "it declares the backend that it needs; knowing the controllers would make it a second place for logic"},
+	{"api/rest", []string{"api", "web"}, "it declares the backend that it needs; knowing the controllers would make it a second place for logic"},
 	{"api/client", []string{"api"}, "it is what the CLI, the agent and other programs embed, so it must not pull in a server"},
 	{"scheduler", []string{"api"}, "placement is a function of values, the same in the simulator and in production"},
 	{"network", []string{"api"}, "the plan of a host's network is a function of values"},
