@@ -44,8 +44,11 @@ type Mark struct {
 	Generation int64  // of the instance when the domain was defined
 	Digest     string // of the DomainSpec, see DomainSpec.Sum
 	Reboots    int64  // how many of the reboots asked for were done
-	Power      MarkPower
-	StartedAt  time.Time
+	// RebootAsked is the reboot for which the guest was asked and that is not
+	// known to be done; 0: none.
+	RebootAsked int64
+	Power       MarkPower
+	StartedAt   time.Time
 }
 
 // Domain is a domain as the hypervisor shows it.

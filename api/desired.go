@@ -68,6 +68,8 @@ type HostPort struct {
 	Address  netip.Addr `json:"address"`
 	Local    bool       `json:"local,omitempty"`   // on this host
 	Underlay netip.Addr `json:"underlay,omitzero"` // address of the host where it is
+	// Generation of the port, where it is local: the status of the port answers to it.
+	Generation int64 `json:"generation,omitempty"`
 }
 
 // DesiredItem is one difference in a HostDesired, as the stream sends it. The

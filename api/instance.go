@@ -91,7 +91,11 @@ var instanceKind = kind[Instance](Kind{
 	States: []State{StatePending, StateStarting, StateRunning, StateStopping, StateStopped, StateFailed, StateDeleting, StateGone},
 	Actions: []Action{
 		{Name: "start", Doc: "Switch the instance on.", Apply: func(o Object, _ any) error {
-			o.(*Instance).Spec.Power = PowerOn
+			i := o.(*Instance)
+			if i.Spec.Power == PowerOn && i.Status.State == StateStopped {
+				i.Spec.Reboots++ // its guest switched itself off: what is wanted is that it comes up again
+			}
+			i.Spec.Power = PowerOn
 			return nil
 		}},
 		{Name: "stop", Doc: "Press the ACPI power button, and pull the plug after the grace time.", Input: &stopInput{}, Apply: func(o Object, in any) error {

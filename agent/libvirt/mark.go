@@ -36,6 +36,7 @@ type markAttrs struct {
 	Generation int64  `xml:"generation,attr"`
 	Digest     string `xml:"digest,attr"`
 	Reboots    int64  `xml:"reboots,attr"`
+	Asked      int64  `xml:"reboot_asked,attr,omitempty"`
 	Power      string `xml:"power,attr,omitempty"`
 	StartedAt  string `xml:"started_at,attr,omitempty"`
 }
@@ -61,7 +62,7 @@ func marshalMark(m agent.Mark, v any) (string, error) {
 func attrs(m agent.Mark) markAttrs {
 	a := markAttrs{
 		ID: m.Instance, Project: m.Project, Epoch: m.Epoch, Generation: m.Generation,
-		Digest: m.Digest, Reboots: m.Reboots, Power: string(m.Power),
+		Digest: m.Digest, Reboots: m.Reboots, Asked: m.RebootAsked, Power: string(m.Power),
 	}
 	if !m.StartedAt.IsZero() {
 		a.StartedAt = m.StartedAt.UTC().Format(time.RFC3339Nano)
@@ -79,7 +80,7 @@ func parseMark(s string) (agent.Mark, error) {
 	}
 	m := agent.Mark{
 		Instance: r.ID, Project: r.Project, Epoch: r.Epoch, Generation: r.Generation,
-		Digest: r.Digest, Reboots: r.Reboots, Power: agent.MarkPower(r.Power),
+		Digest: r.Digest, Reboots: r.Reboots, RebootAsked: r.Asked, Power: agent.MarkPower(r.Power),
 	}
 	if r.StartedAt != "" {
 		t, err := time.Parse(time.RFC3339Nano, r.StartedAt)

@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// Observed is what is on the host, and what the agent remembers of what it
+// did: all that Plan looks at beside the desired state.
+type Observed struct {
+	Layout  Layout
+	Domains map[string]Domain    // by instance
+	Disks   map[string]DiskState // by instance
+	Images  map[string]bool      // in the cache, by SHA-256
+
+	// Known: the desired state was read from the disk or said by the control
+	// plane. Without it nothing may be done at all.
+	Known bool
+	// Synced: the control plane has named all of it since the agent started, so
+	// that what is not in it is to go.
+	Synced bool
+
+	Underlay Underlay
+	// Network is what was applied last; nil when that is not known to hold.
+	Network          *network.Desired
+	NetworkHolds     bool      // Network is what is wanted now
+	NetworkNotBefore time.Time // after a failure
+	NetworkFailures  int       // in a row
+	// Guests is the digest of what the guests' services were given last.
+	Guests string
+
+	Memory      map[string]Memory    // by instance
+	UnusedSince map[string]time.Time // of images, by SHA-256
+}
+
+// Memory is what the agent remembers of an instance. It is lost when the agent
+// is restarted; what must outlive that is in the domain's Mark.
+type Memory struct {
+	ShutdownAt time.Time // when the power button was pressed to stop it
+	RebootAt   time.Time // when it was pressed to reboot it
+	Rebooted   bool      // the guest has come round since RebootAt
+
+	NotBefore time.Time // after a failure: when to try again
+	Failures  int       // in a row
+	Failure   *Failure  // the last one; nil after a success
+
+	StartNotBefore time.Time // after a crash
+	Crashes        int       // in a row
+	CrashSeen      bool      // the crash that it lies stopped from was counted
+}
+
+// Failure is what went wrong with an instance.
+type Failure struct {
+	Condition string // the condition that it breaks
+	Reason    string
+	Message   string
+}
+
+// Backoff after failures and crashes, before jitter: doubling from the first to the last.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+	firstCrash = time.Second
+	lastCrash  = 5 * time.Minute
+	// steady is how long a guest runs until its crashes before no longer count.
+	steady = 10 * time.Minute
+)
+
+// backoff doubles from first to last; spread in [0,1) makes it ±25 %.
+func backoff(n int, first, last time.Duration, spread float64) time.Duration {
+	d := first
+	for i := 1; i < n && d < last; i++ {
+		d *= 2
+	}
+	return time.Duration(float64(min(d, last)) * (0.75 + spread/2))
+}
+
+// failed remembers a failure.
+func (m Memory) failed(f Failure, now time.Time, spread float64) Memory {
+	m.Failures++
+	m.Failure = &f
+	m.NotBefore = now.Add(backoff(m.Failures, firstRetry, lastRetry, spread))
+	return m
+}
+
+// succeeded forgets the failures.
+func (m Memory) succeeded() Memory {
+	m.Failures, m.Failure, m.NotBefore = 0, nil, time.Time{}
+	return m
+}
+
+// settle brings the memory in line with what is seen of the domain. It tells
+// whether a crash was seen for the first time.
+func (m Memory) settle(d Domain, defined bool, now time.Time, spread float64) (_ Memory, crashed bool) {
+	if defined && d.State == DomainRunning {
+		m.CrashSeen = false
+		return m, false
+	}
+	m.ShutdownAt, m.RebootAt, m.Rebooted = time.Time{}, time.Time{}, false
+	if !defined || d.Reason != StopCrash || m.CrashSeen {
+		return m, false
+	}
+	if !d.Mark.StartedAt.IsZero() && now.Sub(d.Mark.StartedAt) > steady {
+		m.Crashes = 0
+	}
+	m.Crashes++
+	m.CrashSeen = true
+	m.StartNotBefore = now.Add(backoff(m.Crashes, firstCrash, lastCrash, spread))
+	return m, true
+}

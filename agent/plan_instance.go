@@ -1,0 +1,197 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// instance plans one instance that the desired state has.
+func (p *planner) instance(w api.HostInstance) {
+	id := w.ID
+	d, defined := p.have.Domains[id]
+	if defined && w.Epoch < d.Mark.Epoch {
+		return // what is wanted is older than what is there: newer is on its way
+	}
+	if p.now.Before(p.have.Memory[id].NotBefore) {
+		return
+	}
+	if w.Deleting {
+		p.remove(id, "the instance is being deleted")
+		return
+	}
+	if defined && d.Mark.Epoch < w.Epoch {
+		p.removeDomain(id, "it ran under a placement that has passed")
+		d, defined = Domain{}, false
+	}
+	p.prepare(w)
+	if !portsKnown(p.want, w) {
+		return // the map of its ports is on its way
+	}
+	mark, fresh := p.define(w, d, defined)
+	if w.Power == api.PowerOff {
+		p.off(w, d, defined, mark)
+	} else {
+		p.on(w, d, defined, mark, fresh)
+	}
+}
+
+// prepare plans what an instance needs on disk.
+func (p *planner) prepare(w api.HostInstance) {
+	disk := p.have.Disks[w.ID]
+	if !p.have.Images[w.Image.SHA256] {
+		p.do(FetchImage{target{w.ID}, w.Image})
+	}
+	if !disk.Root {
+		p.do(CreateRoot{target{w.ID}, w})
+	}
+	if c := configDigest(p.want, w); disk.ConfigDigest != c {
+		p.do(WriteConfigDrive{target{w.ID}, p.want, c})
+	}
+}
+
+// portsKnown tells whether all of an instance's ports and their networks are known.
+func portsKnown(want api.HostDesired, w api.HostInstance) bool {
+	for _, id := range w.Ports {
+		port, ok := want.Ports[id]
+		if !ok {
+			return false
+		}
+		if _, ok := want.Networks[port.Network]; !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// define plans the domain's definition and returns the mark that will be on it,
+// and whether that is just being written.
+func (p *planner) define(w api.HostInstance, d Domain, defined bool) (mark Mark, fresh bool) {
+	mark = d.Mark
+	if !defined {
+		// What was asked for before there was a domain is done by making it.
+		mark = Mark{Reboots: w.Reboots, Power: MarkPower(w.Power)}
+		if w.Power == api.PowerOn {
+			mark.StartedAt = p.now
+		}
+	}
+	s := domainSpec(p.have.Layout, p.want, w, p.net, mark)
+	if defined && d.Mark.Digest == s.Mark.Digest {
+		return d.Mark, false
+	}
+	p.do(Define{target{w.ID}, s})
+	return s.Mark, !defined
+}
+
+// on plans an instance that is to run.
+func (p *planner) on(w api.HostInstance, d Domain, defined bool, mark Mark, fresh bool) {
+	if defined && d.State == DomainRunning {
+		p.running(w, mark)
+		return
+	}
+	if defined && halted(d) && w.Reboots <= mark.Reboots {
+		if mark.Power != MarkHalted {
+			mark.Power = MarkHalted
+			p.do(SetMark{target{w.ID}, mark, "the guest switched itself off"})
+		}
+		return
+	}
+	m := p.have.Memory[w.ID]
+	if p.now.Before(m.StartNotBefore) || len(w.Ports) > 0 && !p.netOK {
+		return
+	}
+	mark.Power, mark.Reboots, mark.RebootAsked, mark.StartedAt = MarkOn, max(w.Reboots, mark.Reboots), 0, p.now
+	p.do(Start{target{w.ID}, mark, fresh})
+}
+
+// halted tells whether a stopped domain's guest switched itself off unasked.
+func halted(d Domain) bool {
+	return d.Mark.Power == MarkHalted || d.Mark.Power == MarkOn && d.Reason == StopShutdown
+}
+
+// running plans an instance that is to run and does.
+func (p *planner) running(w api.HostInstance, mark Mark) {
+	m := p.have.Memory[w.ID]
+	grace := graceOf(w)
+	if mark.Power != MarkOn && (m.ShutdownAt.IsZero() || !p.now.Before(m.ShutdownAt.Add(grace))) {
+		// The guest did not follow the power button before it was to run again.
+		mark.Power = MarkOn
+		p.do(SetMark{target{w.ID}, mark, "it is to run"})
+	}
+	if w.Reboots <= mark.Reboots {
+		return
+	}
+	done := mark
+	done.Reboots, done.RebootAsked = w.Reboots, 0
+	asked := mark
+	asked.RebootAsked = w.Reboots
+	switch {
+	case w.HardReboot || grace == 0:
+		p.do(Reboot{target{w.ID}, true, done, p.now})
+	case mark.RebootAsked != w.Reboots:
+		p.do(Reboot{target{w.ID}, false, asked, p.now})
+	case m.Rebooted, m.RebootAt.IsZero():
+		// The second: the agent was restarted meanwhile. The guest may be through
+		// it, and must not be rebooted twice.
+		p.do(SetMark{target{w.ID}, done, "it has rebooted"})
+	case !p.now.Before(m.RebootAt.Add(grace)):
+		p.do(Reboot{target{w.ID}, true, done, p.now})
+	}
+}
+
+// off plans an instance that is not to run.
+func (p *planner) off(w api.HostInstance, d Domain, defined bool, mark Mark) {
+	if !defined {
+		return
+	}
+	m := p.have.Memory[w.ID]
+	grace := graceOf(w)
+	marked := mark.Power == MarkOff
+	mark.Power, mark.Reboots, mark.RebootAsked = MarkOff, max(w.Reboots, mark.Reboots), 0
+	switch {
+	case d.State != DomainRunning:
+		if !marked {
+			p.do(SetMark{target{w.ID}, mark, "it is to be off"})
+		}
+	case grace == 0:
+		if !marked {
+			p.do(SetMark{target{w.ID}, mark, "it is to be off"})
+		}
+		p.do(Destroy{target{w.ID}, "it is to stop at once"})
+	case m.ShutdownAt.IsZero():
+		p.do(Shutdown{target{w.ID}, mark, p.now})
+	case !p.now.Before(m.ShutdownAt.Add(grace)):
+		p.do(Destroy{target{w.ID}, "its guest did not stop in time"})
+	}
+}
+
+func graceOf(w api.HostInstance) time.Duration {
+	return time.Duration(w.StopGraceSeconds) * time.Second
+}
+
+// wakeAt is the next time at which Plan may say something new by time alone;
+// zero when there is none.
+func wakeAt(want api.HostDesired, have Observed, now time.Time) time.Time {
+	var at time.Time
+	soon := func(t time.Time) {
+		if t.After(now) && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	soon(have.NetworkNotBefore)
+	for id, m := range have.Memory {
+		soon(m.NotBefore)
+		soon(m.StartNotBefore)
+		grace := graceOf(want.Instances[id])
+		if !m.ShutdownAt.IsZero() {
+			soon(m.ShutdownAt.Add(grace))
+		}
+		if !m.RebootAt.IsZero() {
+			soon(m.RebootAt.Add(grace))
+		}
+	}
+	for _, since := range have.UnusedSince {
+		soon(since.Add(ImageGrace))
+	}
+	return at
+}

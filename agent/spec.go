@@ -1,0 +1,63 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// domainSpec is the domain that an instance is to have. mark is what is to be
+// on it; its digest is filled in.
+func domainSpec(l Layout, want api.HostDesired, i api.HostInstance, net network.Desired, mark Mark) DomainSpec {
+	s := DomainSpec{
+		Title: i.Project + "/" + i.Name, VCPUs: i.Size.VCPUs, MemoryMiB: i.Size.MemoryMiB, Architecture: i.Architecture,
+		Root: l.Root(i.ID, i.Image), ConfigDrive: l.ConfigDrive(i.ID), ConsoleLog: l.ConsoleLog(i.ID),
+	}
+	mtu := map[string]int{}
+	for _, n := range net.Networks {
+		mtu[n.ID] = n.MTU
+	}
+	for _, id := range i.Ports {
+		p := want.Ports[id]
+		s.NICs = append(s.NICs, DomainNIC{Tap: tapName(id), MAC: p.MAC, MTU: mtu[p.Network]})
+	}
+	mark.Instance, mark.Project, mark.Epoch, mark.Generation, mark.Digest = i.ID, i.Project, i.Epoch, i.Generation, digest(s)
+	s.Mark = mark
+	return s
+}
+
+// configDigest is the digest of what an instance's config drive says: its own
+// identity, and the addresses and subnets of its ports.
+func configDigest(want api.HostDesired, i api.HostInstance) string {
+	type nic struct {
+		Port   api.HostPort
+		Subnet api.HostSubnet
+		MTU    int
+	}
+	var nics []nic
+	for _, id := range i.Ports {
+		p := want.Ports[id]
+		n := want.Networks[p.Network]
+		nics = append(nics, nic{p, n.Subnets[p.Subnet], n.MTU})
+	}
+	return digest([]any{i.ID, i.Name, i.Project, i.SSHKeys, i.UserData, nics})
+}
+
+// guestsDigest is the digest of what the guests' services look at.
+func guestsDigest(want api.HostDesired) string {
+	want.Revision, want.Host = 0, api.HostSpec{}
+	return digest(want)
+}
+
+// digest hashes a value by its JSON, in which maps are sorted.
+func digest(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("agent: a value that does not marshal: " + err.Error())
+	}
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:16])
+}
