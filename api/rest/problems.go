@@ -44,6 +44,7 @@ var Problems = []ProblemDoc{
 	{"unknown_field", 422, "There is no such field.", "The hint names the nearest one."},
 	{"unknown_parameter", 400, "There is no such query parameter.", "The hint names the nearest one."},
 	{"unsupported_media_type", 415, "The body's Content-Type is not accepted.", "The hint says which is."},
+	{"upload_offset_mismatch", 409, "The bytes do not begin where those that have arrived end.", "Go on from Upload-Offset in the answer."},
 	{"vni_taken", 409, "The VXLAN identifier is held by another network.", "Try again: Cairn gives another."},
 	{"wrong_type", 422, "A field has a value of the wrong JSON type.", "The hint says what it takes; numbers have no unit and no quotes."},
 }

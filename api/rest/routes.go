@@ -36,13 +36,13 @@ func (s *Server) registerKind(k api.Kind) {
 	if k.Can(api.VerbList) {
 		s.handle(d.list(base, "list-"+k.Plural), func(c *call) error { return c.list(k) })
 		if all != "" {
-			s.handle(d.list(all, "list-all-"+k.Plural), func(c *call) error { return c.list(k) })
+			s.handle(across(d.list(all, "list-all-"+k.Plural)), func(c *call) error { return c.list(k) })
 		}
 	}
 	if k.Can(api.VerbGet) {
 		s.handle(d.get(base, "get-"+k.Name), func(c *call) error { return c.get(k) })
 		if all != "" {
-			s.handle(d.get(all, "find-"+k.Name), func(c *call) error { return c.get(k) })
+			s.handle(across(d.get(all, "find-"+k.Name)), func(c *call) error { return c.get(k) })
 		}
 	}
 	if k.Can(api.VerbCreate) {
@@ -57,6 +57,13 @@ func (s *Server) registerKind(k api.Kind) {
 	for _, a := range k.Actions {
 		s.handle(d.action(base, a), func(c *call) error { return c.act(k, a) })
 	}
+}
+
+// across marks an operation that names no project: it shows what the caller may
+// see of all of them.
+func across(op huma.Operation) huma.Operation {
+	op.Summary += " in any project"
+	return op
 }
 
 func (s *Server) registerImageData() {
