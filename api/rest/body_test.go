@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -104,13 +105,13 @@ func TestBody_wantsItsContentType(t *testing.T) {
 }
 
 // zeros is an endless body that counts what is read of it.
-type zeros struct{ read int64 }
+type zeros struct{ read atomic.Int64 }
 
 func (z *zeros) Read(p []byte) (int, error) {
 	for i := range p {
 		p[i] = ' '
 	}
-	z.read += int64(len(p))
+	z.read.Add(int64(len(p)))
 	return len(p), nil
 }
 
@@ -136,8 +137,8 @@ func TestBody_of100MBIsRefusedUnread(t *testing.T) {
 			if resp.StatusCode != http.StatusRequestEntityTooLarge {
 				t.Errorf("status %d", resp.StatusCode)
 			}
-			if z.read > 16<<20 {
-				t.Errorf("%d bytes were taken", z.read)
+			if z.read.Load() > 16<<20 {
+				t.Errorf("%d bytes were taken", z.read.Load())
 			}
 		})
 	}

@@ -75,8 +75,11 @@ func codesIn(file *ast.File) map[string]bool {
 			case *ast.Ident:
 				name = f.Name
 			}
-			if name == "NewProblem" && len(n.Args) > 1 {
+			switch {
+			case name == "NewProblem" && len(n.Args) > 1:
 				literal(n.Args[1])
+			case name == "refused" && len(n.Args) > 1: // what helpers of this kind are called
+				literal(n.Args[0])
 			}
 		case *ast.CompositeLit:
 			name := ""
