@@ -47,7 +47,7 @@ func (c *Client) Upload(ctx context.Context, project, image string, bytes io.Rea
 				progress(total, total)
 			}
 			return nil
-		case !again(err) && !IsCode(err, "upload_offset_mismatch"), ctx.Err() != nil:
+		case !again(err) && !errors.Is(err, errElsewhere), ctx.Err() != nil:
 			return fmt.Errorf("upload image %s: %w", image, err)
 		}
 		if failures++; failures >= c.o.Attempts {
@@ -100,10 +100,17 @@ func (c *Client) uploadFrom(ctx context.Context, path string, bytes io.ReadSeeke
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read as far as it is wanted
 	if resp.StatusCode >= 400 {
+		if now := resp.Header.Get("Upload-Offset"); resp.StatusCode == http.StatusConflict && now != "" && now != strconv.FormatInt(at, 10) {
+			return errors.Join(errElsewhere, problemOf(resp))
+		}
 		return problemOf(resp)
 	}
 	return nil
 }
+
+// errElsewhere says that the server has more or fewer bytes than it said
+// before: what a broken request left behind was still being written.
+var errElsewhere = errors.New("the upload goes on elsewhere")
 
 // uploadBody tells when the transport is done with it, and an error of the file
 // from one of the connection.

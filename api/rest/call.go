@@ -75,7 +75,7 @@ func (c *call) serve(fn func(*call) error) error {
 		return err
 	}
 	c.view = v
-	if len(c.op.Security) > 0 {
+	if c.op.Metadata[metaOpen] == nil {
 		if err := c.authenticate(); err != nil {
 			return err
 		}

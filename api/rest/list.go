@@ -87,6 +87,13 @@ func (c *call) list(k api.Kind) error {
 func (c *call) candidates(f filter, after string) iter.Seq[api.Object] {
 	r := c.reader(f.kind)
 	project := f.project
+	if f.id != "" {
+		return func(yield func(api.Object) bool) {
+			if o := r.lookup(c.view, project, f.id); o != nil && o.GetMeta().ID > after {
+				yield(o)
+			}
+		}
+	}
 	if project == "" && f.kind.Scope == api.ScopeProject && !c.who.Cloud {
 		project = c.who.Project
 		if f.kind.Shared && project != c.systemProject() {

@@ -12,6 +12,7 @@ import (
 const (
 	metaHostRoute = "host"   // a host's certificate opens it
 	metaStream    = "stream" // it may last
+	metaOpen      = "open"   // nobody need say who they are
 )
 
 func isStream(op *huma.Operation) bool { return op.Metadata[metaStream] != nil }
@@ -105,7 +106,7 @@ func (s *Server) registerConsole() {
 		"/v1/projects/{project}/instances/{id}/console-log": "get-console-log",
 		"/v1/instances/{id}/console-log":                    "find-console-log",
 	} {
-		op := s.schemas.operation(http.MethodGet, path, id, "instances", "The last of an instance's serial console", 400, 404, 503)
+		op := s.schemas.operation(http.MethodGet, path, id, "instances", "The last of an instance's serial console", 400, 404, 409, 503)
 		op.Parameters = append(op.Parameters, query("limit", huma.TypeInteger, "At most so many bytes; default 65536."))
 		op.Responses["200"] = &huma.Response{Description: "What the guest wrote.", Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
 		s.handle(op, (*call).consoleLog)
@@ -114,7 +115,8 @@ func (s *Server) registerConsole() {
 
 func (s *Server) registerHostRoutes() {
 	op := s.schemas.operation(http.MethodPost, "/v1/join", "join", hostTag, "Join as a host with a join token", 400, 401, 409, 422)
-	op.Security = []map[string][]string{}
+	op.Security = []map[string][]string{{}} // nothing is asked for: the token is in the body
+	op.Metadata = map[string]any{metaOpen: true}
 	op.RequestBody = s.schemas.body("JoinRequest", typeJSON)
 	op.Responses["201"] = s.schemas.response("The host's certificate.", "JoinResponse")
 	s.handle(op, (*call).join)
