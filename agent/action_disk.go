@@ -70,4 +70,7 @@ func (a RemoveImage) Do(ctx context.Context, d Drivers) error {
 func (a RemoveImage) String() string { return "host: remove image " + a.SHA256 }
 
 // Target implements Action. Each image is a target of its own.
-func (a RemoveImage) Target() string { return "image/" + a.SHA256 }
+func (a RemoveImage) Target() string { return imageTarget + a.SHA256 }
+
+// imageTarget begins the targets that are images.
+const imageTarget = "image/"

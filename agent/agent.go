@@ -1,0 +1,163 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// ControlPlane is what the agent needs of the control plane; api/client has it.
+type ControlPlane interface {
+	Renew(ctx context.Context, host, csr string) (api.JoinResponse, error)
+	Heartbeat(ctx context.Context, host string) error
+	Report(ctx context.Context, host string, reports []api.Report) error
+	// Desired yields the host's desired state as it changes. After an error it
+	// connects anew and says all again.
+	Desired(ctx context.Context, host string) iter.Seq2[[]api.DesiredItem, error]
+	// ImageData opens an image's bytes; a host names no project.
+	ImageData(ctx context.Context, project, image string, offset int64) (io.ReadCloser, error)
+}
+
+// FetchFrom makes what agent/disk fetches images with.
+func FetchFrom(cp ControlPlane) func(ctx context.Context, image string, offset int64) (io.ReadCloser, error) {
+	return func(ctx context.Context, image string, offset int64) (io.ReadCloser, error) {
+		return cp.ImageData(ctx, "", image, offset)
+	}
+}
+
+// Options of New.
+type Options struct {
+	Layout       Layout
+	Name         string // of the host
+	Identity     *Identity
+	ControlPlane ControlPlane
+	Drivers      Drivers
+	Underlay     Underlay
+	// Listen is the address of the console server, such as ":7444"; empty: none.
+	Listen string
+	// URL is where controllers reach that server.
+	URL string
+	// Missing are the kernel features that the host lacks.
+	Missing []string
+	// Parallel is how many instances are worked on at once; default 4.
+	Parallel int
+
+	Log  *slog.Logger
+	Now  func() time.Time
+	Rand func() float64 // in [0,1): spreads retries
+}
+
+// Times of the agent.
+const (
+	heartbeatEvery = 10 * time.Second
+	fullPassEvery  = 5 * time.Minute
+	trimEvery      = time.Minute // of console logs
+)
+
+// Agent is the agent of one host.
+type Agent struct {
+	o        Options
+	host     string // ID
+	desired  *desired
+	reporter *reporter
+	listener net.Listener
+	inbox    chan message
+	snapshot atomic.Pointer[api.HostDesired] // for the console server and the saver
+	save     chan struct{}
+}
+
+// New makes an agent from what it finds on the disk. It starts nothing, but
+// its console server's port is taken.
+func New(o Options) (*Agent, error) {
+	if o.Parallel == 0 {
+		o.Parallel = 4
+	}
+	if err := os.MkdirAll(string(o.Layout), 0o711); err != nil {
+		return nil, fmt.Errorf("make the state directory: %w", err)
+	}
+	d, err := loadDesired(o.Layout.Desired())
+	if err != nil {
+		return nil, err
+	}
+	a := &Agent{
+		o: o, host: o.Identity.HostID, desired: d,
+		inbox: make(chan message, 64), save: make(chan struct{}, 1),
+		reporter: newReporter(o.ControlPlane, o.Identity.HostID, o.Log, o.Rand),
+	}
+	a.publish()
+	if o.Listen != "" {
+		if a.listener, err = net.Listen("tcp", o.Listen); err != nil {
+			return nil, fmt.Errorf("listen for controllers on %s: %w", o.Listen, err)
+		}
+	}
+	return a, nil
+}
+
+// publish lets others read the desired state.
+func (a *Agent) publish() {
+	w := a.desired.want
+	a.snapshot.Store(&w)
+}
+
+// Run works until ctx ends. Guests, the network and files stay as they are; it
+// returns when everything that it started has ended.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	var serveErr error
+	wg.Go(func() { a.watchDesired(ctx) })
+	wg.Go(func() { a.watchDomains(ctx) })
+	wg.Go(func() { a.watchNetwork(ctx) })
+	wg.Go(func() { a.heartbeat(ctx) })
+	wg.Go(func() { a.keepCertificate(ctx) })
+	wg.Go(func() { a.reporter.run(ctx) })
+	wg.Go(func() { a.saver(ctx) })
+	if a.listener != nil {
+		wg.Go(func() {
+			h := consoleHandler(a.o.Drivers.Hypervisor, func() api.HostDesired { return *a.snapshot.Load() })
+			if serveErr = serveConsoles(ctx, a.listener, a.o.Identity, h, a.o.Log); serveErr != nil {
+				serveErr = fmt.Errorf("serve consoles: %w", serveErr)
+				cancel()
+			}
+		})
+	}
+	newLoop(a).run(ctx)
+	cancel()
+	wg.Wait()
+	return errors.Join(serveErr, a.saveNow())
+}
+
+// saver writes the desired state to the disk beside the loop, which need not
+// wait for it: a file that is behind names a lower epoch or less, and neither
+// makes the agent do what it must not.
+func (a *Agent) saver(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.save:
+		}
+		if err := a.saveNow(); err != nil {
+			a.o.Log.Error("the desired state is not on the disk; after a restart without the control plane the agent would follow an older one", "error", err)
+		}
+	}
+}
+
+func (a *Agent) saveNow() error {
+	w := a.snapshot.Load()
+	if w.Revision == 0 {
+		return nil // never synced: there is nothing to stand on yet
+	}
+	return saveDesired(a.o.Layout.Desired(), *w)
+}

@@ -1,0 +1,143 @@
+package agent
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// loop is the agent's one thread of decisions: everything that it knows
+// belongs to it alone, and what others learn comes as messages.
+type loop struct {
+	*Agent
+	workers sync.WaitGroup
+	slots   chan struct{} // of work that is done at once
+
+	busy        map[string]bool // targets that a worker is on
+	memory      map[string]Memory
+	unused      map[string]time.Time
+	network     *network.Desired
+	guests      string
+	netFailures int
+	netNot      time.Time
+	reported    map[string]api.InstanceStatus
+	events      map[string][]api.EventSpec
+	hostSaid    bool
+	blind       int // failures in a row to see what is on the host
+	blindUntil  time.Time
+}
+
+func newLoop(a *Agent) *loop {
+	return &loop{
+		Agent: a, slots: make(chan struct{}, a.o.Parallel),
+		busy: map[string]bool{}, memory: map[string]Memory{}, unused: map[string]time.Time{},
+		reported: map[string]api.InstanceStatus{}, events: map[string][]api.EventSpec{},
+	}
+}
+
+// run works until ctx ends and its workers have ended.
+func (l *loop) run(ctx context.Context) {
+	full := time.NewTicker(fullPassEvery)
+	defer full.Stop()
+	trim := time.NewTicker(trimEvery)
+	defer trim.Stop()
+	defer l.workers.Wait()
+	for {
+		next := l.pass(ctx)
+		timer, stop := timerAt(next, l.o.Now())
+		select {
+		case <-ctx.Done():
+			stop()
+			return
+		case m := <-l.inbox:
+			l.handle(m)
+			l.drain()
+		case <-timer:
+		case <-full.C:
+			l.network, l.hostSaid = nil, false // look at it all again
+		case <-trim.C:
+			if err := l.o.Drivers.Disks.TrimLogs(ctx); err != nil {
+				l.o.Log.Warn("console logs were not trimmed", "error", err)
+			}
+		}
+		stop()
+	}
+}
+
+// timerAt is a timer for that time; a zero time never comes.
+func timerAt(at, now time.Time) (<-chan time.Time, func()) {
+	if at.IsZero() {
+		return nil, func() {}
+	}
+	t := time.NewTimer(max(0, at.Sub(now)))
+	return t.C, func() { t.Stop() }
+}
+
+// drain takes all that waits, so that many changes make one pass.
+func (l *loop) drain() {
+	for {
+		select {
+		case m := <-l.inbox:
+			l.handle(m)
+		default:
+			return
+		}
+	}
+}
+
+func (l *loop) handle(m message) {
+	switch {
+	case m.done != nil:
+		l.finish(*m.done)
+	case m.streamErr != nil:
+		l.desired.restart()
+		l.reporter.again()
+		l.hostSaid = false
+	case m.items != nil:
+		l.take(m.items)
+	case m.domain != nil:
+		if m.domain.Kind == EventRebooted {
+			if mem := l.memory[m.domain.Instance]; !mem.RebootAt.IsZero() {
+				mem.Rebooted = true
+				l.memory[m.domain.Instance] = mem
+			}
+		}
+	case m.network != "":
+		l.o.Log.Info("the network was changed by another hand; it is put right", "what", m.network)
+		l.network = nil
+	case m.observe:
+		l.blindUntil = time.Time{}
+		l.hostSaid = false
+	}
+}
+
+// take makes what the stream said the desired state. What changed is tried at
+// once, whatever failed before.
+func (l *loop) take(items []api.DesiredItem) {
+	changed, err := l.desired.apply(items)
+	if err != nil {
+		l.o.Log.Error("a part of the desired state is not followed", "error", err)
+	}
+	for id := range changed {
+		if m, ok := l.memory[id]; ok {
+			m.NotBefore, m.StartNotBefore = time.Time{}, time.Time{}
+			l.memory[id] = m
+		}
+	}
+	for _, i := range items {
+		if i.Op == "delete" {
+			l.reporter.forget(i.Kind, i.ID)
+		}
+	}
+	if _, err := networkDesired(l.o.Underlay, l.desired.want); err != nil {
+		l.o.Log.Error("a part of the network is left out", "error", err)
+	}
+	l.publish()
+	select {
+	case l.save <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,171 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// done is what became of a target's actions.
+type done struct {
+	target string
+	failed Action // nil: all were done
+	err    error
+}
+
+// netWork is the network's part of a plan, for which starts wait.
+type netWork struct {
+	finished chan struct{}
+	err      error
+}
+
+// errNetwork is why a start did not happen.
+var errNetwork = errors.New("the host's network could not be made")
+
+// work sets workers to the actions, one for each target that has none, and does
+// the host's own itself meanwhile.
+func (l *loop) work(ctx context.Context, actions []Action) {
+	net := &netWork{finished: make(chan struct{})}
+	var host []Action
+	groups := map[string][]Action{}
+	var order []string
+	for _, a := range actions {
+		t := a.Target()
+		if t == "" {
+			host = append(host, a)
+			continue
+		}
+		if l.busy[t] {
+			continue // it is planned anew when the worker is done
+		}
+		if groups[t] == nil {
+			order = append(order, t)
+		}
+		groups[t] = append(groups[t], a)
+	}
+	l.relieve(groups)
+	for _, t := range order {
+		l.busy[t] = true
+		for _, a := range groups[t] {
+			if r, ok := a.(remembered); ok {
+				l.memory[t] = r.remember(l.memory[t])
+			}
+		}
+		l.workers.Go(func() { l.send(ctx, message{done: l.doGroup(ctx, t, groups[t], net)}) })
+	}
+	net.err = l.doHost(ctx, host)
+	close(net.finished)
+}
+
+// relieve forgets the failures of instances that want nothing more: what failed
+// came about by itself, or is not wanted any more.
+func (l *loop) relieve(planned map[string][]Action) {
+	now := l.o.Now()
+	for id, m := range l.memory {
+		if m.Failures > 0 && planned[id] == nil && !l.busy[id] && !now.Before(m.NotBefore) && now.After(l.netNot) {
+			l.memory[id] = m.succeeded()
+		}
+	}
+}
+
+// doHost does the host's actions, and remembers what holds now.
+func (l *loop) doHost(ctx context.Context, actions []Action) error {
+	for _, a := range actions {
+		l.o.Log.Info(a.String())
+		err := a.Do(ctx, l.o.Drivers)
+		if err != nil {
+			l.netFailures++
+			l.netNot = l.o.Now().Add(backoff(l.netFailures, firstRetry, lastRetry, l.o.Rand()))
+			if ctx.Err() == nil {
+				l.o.Log.Error(a.String(), "error", err, "failures", l.netFailures)
+			}
+			return err
+		}
+		switch a := a.(type) {
+		case ApplyNetwork:
+			l.network, l.guests = &a.Want, "" // the services' sockets may be in what was made anew
+		case ServeGuests:
+			l.guests = a.Digest
+		}
+		l.netFailures, l.netNot = 0, time.Time{}
+	}
+	return nil
+}
+
+// doGroup does the actions of one target, in order, until one fails.
+func (l *loop) doGroup(ctx context.Context, target string, actions []Action, net *netWork) *done {
+	held := false
+	release := func() {
+		if held {
+			<-l.slots
+			held = false
+		}
+	}
+	defer release()
+	for _, a := range actions {
+		if _, ok := a.(networked); ok {
+			release() // who waits works not
+			select {
+			case <-net.finished:
+			case <-ctx.Done():
+				return &done{target, a, ctx.Err()}
+			}
+			if net.err != nil {
+				return &done{target, a, errNetwork}
+			}
+		}
+		if _, ok := a.(light); !ok && !held {
+			select {
+			case l.slots <- struct{}{}:
+				held = true
+			case <-ctx.Done():
+				return &done{target, a, ctx.Err()}
+			}
+		}
+		l.o.Log.Info(a.String())
+		if err := a.Do(ctx, l.o.Drivers); err != nil {
+			return &done{target, a, err}
+		}
+	}
+	return &done{target: target}
+}
+
+// finish takes a worker's result.
+func (l *loop) finish(d done) {
+	delete(l.busy, d.target)
+	if r, ok := d.failed.(RemoveImage); ok {
+		l.unused[r.SHA256] = l.o.Now() // try again when it has been unused as long again
+		l.o.Log.Warn(r.String(), "error", d.err)
+		return
+	}
+	if strings.HasPrefix(d.target, imageTarget) {
+		return
+	}
+	m := l.memory[d.target]
+	if d.failed == nil {
+		l.memory[d.target] = m.succeeded()
+		return
+	}
+	if r, ok := d.failed.(remembered); ok {
+		m = r.forget(m)
+	}
+	if errors.Is(d.err, errNetwork) {
+		// The network is tried again by itself, and the instance with it.
+		l.memory[d.target] = m
+		return
+	}
+	now := l.o.Now()
+	f := Failure{Condition: Running, Reason: "Failed", Message: d.err.Error()}
+	if j, ok := d.failed.(judged); ok {
+		f.Condition, f.Reason = j.breaks()
+	}
+	m = m.failed(f, now, l.o.Rand())
+	l.memory[d.target] = m
+	l.o.Log.Error(d.failed.String(), "error", d.err, "failures", m.Failures, "again_in", m.NotBefore.Sub(now))
+	if _, ours := l.desired.want.Instances[d.target]; ours && (m.Failures == 1 || m.Failures == failuresToFail) {
+		l.event(d.target, api.EventSpec{Warning: true, Reason: f.Reason, Message: f.Message, Time: now})
+	}
+}
