@@ -47,6 +47,9 @@ type Options struct {
 	Listen string
 	// URL is where controllers reach that server.
 	URL string
+	// Size overrides what is found of the machine; a zero part stays as found.
+	// VCPUs are hardware threads here.
+	Size api.Size
 	// Missing are the kernel features that the host lacks.
 	Missing []string
 	// Parallel is how many instances are worked on at once; default 4.
