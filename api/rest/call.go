@@ -41,9 +41,6 @@ func (c *call) flag(name string) (bool, error) {
 	return b || v == "", nil
 }
 
-// requestTimeout bounds the reading and answering of all that is not a stream.
-const requestTimeout = 60 * time.Second
-
 // handle registers an operation: in the OpenAPI document and in the router.
 func (s *Server) handle(op huma.Operation, fn func(*call) error) {
 	stream := isStream(&op)
@@ -56,7 +53,7 @@ func (s *Server) handle(op huma.Operation, fn func(*call) error) {
 			// not in that of the clock passed in. A writer that cannot have them
 			// (in a test) goes without.
 			rc := http.NewResponseController(ec.Response())
-			end := time.Now().Add(requestTimeout)
+			end := time.Now().Add(s.timeout)
 			_ = rc.SetReadDeadline(end)
 			_ = rc.SetWriteDeadline(end)
 		}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -133,7 +134,8 @@ func (c *checker) checkScalar(path string, x *huma.Schema, v any) {
 }
 
 func detail(err error) string {
-	if d, ok := err.(*huma.ErrorDetail); ok {
+	var d *huma.ErrorDetail
+	if errors.As(err, &d) {
 		return d.Message
 	}
 	return err.Error()
