@@ -53,7 +53,7 @@ func (s *Server) handle(op huma.Operation, fn func(*call) error) {
 			// not in that of the clock passed in. A writer that cannot have them
 			// (in a test) goes without.
 			rc := http.NewResponseController(ec.Response())
-			end := time.Now().Add(s.timeout)
+			end := time.Now().Add(requestTimeout)
 			_ = rc.SetReadDeadline(end)
 			_ = rc.SetWriteDeadline(end)
 		}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -95,8 +94,6 @@ func (s *Server) echoError(err error, ec echo.Context) {
 func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
 		start := s.now()
-		// Under HTTP/1.1 the deadline of the request before would still hold.
-		_ = http.NewResponseController(ec.Response()).SetWriteDeadline(time.Time{})
 		h := ec.Response().Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")

@@ -45,9 +45,9 @@ type Server struct {
 
 	closing context.Context // ends when streams are to end
 	close   context.CancelFunc
-	timeout time.Duration // of all that is not a stream
 }
 
+// requestTimeout bounds the reading and answering of all that is not a stream.
 const requestTimeout = 60 * time.Second
 
 // New makes a server. Its OpenAPI document is derived from api.Kinds here, so a
@@ -56,7 +56,7 @@ func New(o Options) (*Server, error) {
 	if o.Backend == nil {
 		return nil, errors.New("make the API server: Options.Backend is missing")
 	}
-	s := &Server{backend: o.Backend, now: o.Now, log: o.Log, random: o.Random, newTicker: o.NewTicker, timeout: requestTimeout}
+	s := &Server{backend: o.Backend, now: o.Now, log: o.Log, random: o.Random, newTicker: o.NewTicker}
 	if s.now == nil {
 		s.now = time.Now
 	}

@@ -1,11 +1,7 @@
 package rest
 
 import (
-	"context"
 	"encoding/json"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"reflect"
 	"testing"
 	"time"
@@ -52,10 +48,7 @@ type onlyRevision struct {
 	revision int64
 }
 
-func (v onlyRevision) Revision() int64                          { return v.revision }
-func (v onlyRevision) Lookup(string, string, string) api.Object { return nil }
-func (v onlyRevision) Owner(string) string                      { return "" }
-func (v onlyRevision) Get(string, string) api.Object            { return nil }
+func (v onlyRevision) Revision() int64 { return v.revision }
 
 func TestViewCache_keepsTheRecentOnes(t *testing.T) {
 	now := time.Unix(0, 0)
@@ -75,56 +68,5 @@ func TestViewCache_keepsTheRecentOnes(t *testing.T) {
 	now = now.Add(viewKeptFor + time.Second)
 	if c.get(1000) != nil || len(c.views) != 0 {
 		t.Errorf("%d are kept beyond their time", len(c.views))
-	}
-}
-
-// slow answers a view at once, and later ones after the gate opens.
-type slow struct {
-	Backend
-	calls int
-	gate  <-chan time.Time
-}
-
-func (s *slow) View(context.Context, int64) (api.View, error) {
-	if s.calls++; s.calls > 1 {
-		<-s.gate
-	}
-	return onlyRevision{revision: 1}, nil
-}
-
-// TestDeadline_endsWithItsRequest: under HTTP/1.1 a deadline belongs to the
-// connection, and would cut the answer to a later request.
-func TestDeadline_endsWithItsRequest(t *testing.T) {
-	b := &slow{}
-	s, err := New(Options{Backend: b})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.timeout = 50 * time.Millisecond
-	h := httptest.NewServer(s.Handler())
-	defer h.Close()
-	defer h.Client().CloseIdleConnections()
-	get := func(path string) string {
-		t.Helper()
-		r, err := h.Client().Get(h.URL + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Body.Close()
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.ProtoMajor != 1 || r.StatusCode == http.StatusInternalServerError {
-			t.Fatalf("%s %d %s", r.Proto, r.StatusCode, body)
-		}
-		return string(body)
-	}
-	get("/v1/networks") // 401, and a deadline
-	gate := time.NewTimer(100 * time.Millisecond)
-	defer gate.Stop()
-	b.gate = gate.C
-	if got := get("/healthz"); got != "ok\n" {
-		t.Errorf("%q", got)
 	}
 }
