@@ -166,6 +166,26 @@ func TestHost_opensItsOwnRoutesAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestTLS_offersHTTP2AndAsksHostsForCertificates(t *testing.T) {
+	ca := newAuthority(t)
+	_, url := tlsCloud(t, ca)
+	pool := x509.NewCertPool()
+	pool.AddCert(ca.cert)
+	asked := false
+	conn, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), &tls.Config{RootCAs: pool, NextProtos: []string{"h2", "http/1.1"},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
+			return &tls.Certificate{}, nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if s := conn.ConnectionState(); s.NegotiatedProtocol != "h2" || s.Version != tls.VersionTLS13 || !asked {
+		t.Errorf("%s over %x, asked for a certificate: %v", s.NegotiatedProtocol, s.Version, asked)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func TestHost_readsTheImagesOfItsInstances(t *testing.T) {
