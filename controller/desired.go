@@ -1,0 +1,146 @@
+package controller
+
+import (
+	"net/netip"
+	"reflect"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// item names one thing in a host's desired state.
+type item struct{ kind, id string }
+
+// localNetworks are the networks that have a port of an instance placed on the
+// host. The cost grows with what is on the host, not with the cloud.
+func localNetworks(v api.View, host string) map[string]bool {
+	nets := map[string]bool{}
+	for o := range v.Referrers(api.KindInstance, api.KindHost, host) {
+		for r := range v.Referrers(api.KindPort, api.KindInstance, o.GetMeta().ID) {
+			if p, ok := r.(*api.Port); ok {
+				nets[p.Spec.Network] = true
+			}
+		}
+	}
+	return nets
+}
+
+// everything names all that can be in the desired state of a host.
+func everything(v api.View, host string, nets map[string]bool) []item {
+	all := []item{{api.KindHost, host}}
+	for o := range v.Referrers(api.KindInstance, api.KindHost, host) {
+		all = append(all, item{api.KindInstance, o.GetMeta().ID})
+	}
+	for n := range nets {
+		all = append(all, networkItems(v, n)...)
+	}
+	return all
+}
+
+// networkItems names a network and all ports in its map.
+func networkItems(v api.View, network string) []item {
+	all := []item{{api.KindNetwork, network}}
+	for o := range v.Referrers(api.KindPort, api.KindNetwork, network) {
+		all = append(all, item{api.KindPort, o.GetMeta().ID})
+	}
+	return all
+}
+
+// desiredItem is what the host is to have under that name, or nil.
+func desiredItem(v api.View, host string, nets map[string]bool, at item) *api.DesiredItem {
+	d := &api.DesiredItem{Op: "set", Kind: at.kind, ID: at.id}
+	switch at.kind {
+	case api.KindHost:
+		h := get[*api.Host](v, api.KindHost, host)
+		if h == nil || at.id != host {
+			return nil
+		}
+		spec := h.Spec
+		d.Host = &spec
+	case api.KindInstance:
+		d.Instance = hostInstance(v, host, at.id)
+	case api.KindNetwork:
+		if nets[at.id] {
+			d.Network = hostNetwork(v, at.id)
+		}
+	case api.KindPort:
+		d.Port = hostPort(v, host, nets, at.id)
+	}
+	if d.Host == nil && d.Instance == nil && d.Network == nil && d.Port == nil {
+		return nil
+	}
+	return d
+}
+
+// hostInstance is sent once its image is ready; one that is being deleted is sent
+// whatever its image is, so that its host can say that nothing is left of it.
+func hostInstance(v api.View, host, id string) *api.HostInstance {
+	i := get[*api.Instance](v, api.KindInstance, id)
+	if i == nil || i.Placement.Host != host {
+		return nil
+	}
+	img := get[*api.Image](v, api.KindImage, i.Spec.Image)
+	if !i.Deleting() && (img == nil || img.Status.State != api.StateReady && img.Status.SHA256 == "") {
+		return nil
+	}
+	h := &api.HostInstance{
+		ID: i.ID, Name: i.Name, Project: i.Project, Epoch: i.Placement.Epoch, Generation: i.Generation, Deleting: i.Deleting(),
+		Power: i.Spec.Power, Reboots: i.Spec.Reboots, HardReboot: i.Spec.HardReboot,
+		Size: i.Spec.Size, Architecture: i.Spec.Architecture, UserData: i.Spec.UserData,
+	}
+	if g := i.Spec.StopGraceSeconds; g != nil {
+		h.StopGraceSeconds = *g
+	}
+	if img != nil {
+		h.Image = api.HostImage{ID: img.ID, SHA256: img.Status.SHA256, Format: img.Status.Format, SizeBytes: img.Status.SizeBytes, VirtualSizeBytes: img.Status.VirtualSizeBytes}
+	}
+	for _, n := range i.Spec.NICs {
+		h.Ports = append(h.Ports, n.Port)
+	}
+	for _, key := range i.Spec.SSHKeys {
+		if k := get[*api.SSHKey](v, api.KindSSHKey, key); k != nil {
+			h.SSHKeys = append(h.SSHKeys, k.Spec.PublicKey)
+		}
+	}
+	return h
+}
+
+func hostNetwork(v api.View, id string) *api.HostNetwork {
+	n := get[*api.Network](v, api.KindNetwork, id)
+	if n == nil {
+		return nil
+	}
+	h := &api.HostNetwork{ID: id, VNI: n.Spec.VNI, MTU: n.Spec.MTU, Subnets: map[string]api.HostSubnet{}}
+	for o := range v.Referrers(api.KindSubnet, api.KindNetwork, id) {
+		if s, ok := o.(*api.Subnet); ok {
+			h.Subnets[s.ID] = api.HostSubnet{CIDR: s.Spec.CIDR, Gateway: s.Spec.Gateway, DNSServers: s.Spec.DNSServers}
+		}
+	}
+	return h
+}
+
+// hostPort is an entry in the map of a network that the host is in: a port whose
+// instance is placed, here or elsewhere.
+func hostPort(v api.View, host string, nets map[string]bool, id string) *api.HostPort {
+	p := get[*api.Port](v, api.KindPort, id)
+	if p == nil || !nets[p.Spec.Network] || p.Spec.Instance == "" {
+		return nil
+	}
+	i := get[*api.Instance](v, api.KindInstance, p.Spec.Instance)
+	if i == nil || i.Placement.Host == "" {
+		return nil
+	}
+	h := &api.HostPort{ID: id, Network: p.Spec.Network, Subnet: p.Spec.Subnet, Instance: i.ID, Hostname: i.Name, MAC: p.Spec.MAC, Address: p.Spec.Address, Local: i.Placement.Host == host}
+	if at := get[*api.Host](v, api.KindHost, i.Placement.Host); at != nil {
+		h.Underlay, _ = netip.ParseAddr(at.Status.Address)
+	}
+	return h
+}
+
+// sameItem tells whether the host was told so already. Ports are by far the
+// most, and comparable; the others are compared in depth.
+func sameItem(a, b *api.DesiredItem) bool {
+	if a.Port != nil && b.Port != nil {
+		return *a.Port == *b.Port
+	}
+	return reflect.DeepEqual(a, b)
+}

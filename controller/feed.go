@@ -1,0 +1,139 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+func (f *feeds) open(host string) *feed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := &feed{host: host, woken: make(chan struct{}, 1), dirty: map[item]bool{}, all: true, nets: map[string]bool{}}
+	subscribe(f.byHost, host, s)
+	return s
+}
+
+func (f *feeds) closeFeed(s *feed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	unsubscribe(f.byHost, s.host, s)
+	for n := range s.nets {
+		unsubscribe(f.byNet, n, s)
+	}
+}
+
+func subscribe(m map[string]map[*feed]bool, key string, s *feed) {
+	if m[key] == nil {
+		m[key] = map[*feed]bool{}
+	}
+	m[key][s] = true
+}
+
+func unsubscribe(m map[string]map[*feed]bool, key string, s *feed) {
+	delete(m[key], s)
+	if len(m[key]) == 0 {
+		delete(m, key)
+	}
+}
+
+// next takes what is dirty and returns what differs from what was sent.
+func (f *feeds) next(ctx context.Context, s *feed, sent map[item]*api.DesiredItem, first bool) ([]api.DesiredItem, error) {
+	dirty, all := f.take(s)
+	v, err := f.store.View(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if v.Get(api.KindHost, s.host) == nil {
+		return nil, api.NotFound(api.KindHost, s.host)
+	}
+	nets := localNetworks(v, s.host)
+	if came, went := f.subscribeTo(s, nets); len(came)+len(went) > 0 {
+		// Changes of a network that came are heard of from here on, so what a newer
+		// view shows, together with them, is all.
+		if v, err = f.store.View(ctx, v.Revision()); err != nil {
+			return nil, err
+		}
+		for _, n := range came {
+			add(dirty, networkItems(v, n))
+		}
+		for _, n := range went {
+			dirty[item{api.KindNetwork, n}] = true
+			for at, d := range sent {
+				if d.Port != nil && d.Port.Network == n {
+					dirty[at] = true
+				}
+			}
+		}
+	}
+	if all {
+		add(dirty, everything(v, s.host, nets))
+		for at := range sent {
+			dirty[at] = true
+		}
+	}
+	items := difference(v, s.host, nets, dirty, sent)
+	if first {
+		items = append(items, api.DesiredItem{Op: "synced", Revision: v.Revision()})
+	}
+	return items, nil
+}
+
+func add(dirty map[item]bool, items []item) {
+	for _, at := range items {
+		dirty[at] = true
+	}
+}
+
+func (f *feeds) take(s *feed) (dirty map[item]bool, all bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	dirty, all = s.dirty, s.all
+	s.dirty, s.all = map[item]bool{}, false
+	return dirty, all
+}
+
+// subscribeTo makes the stream hear of the networks that its host is in.
+func (f *feeds) subscribeTo(s *feed, nets map[string]bool) (came, went []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for n := range nets {
+		if !s.nets[n] {
+			came = append(came, n)
+			subscribe(f.byNet, n, s)
+		}
+	}
+	for n := range s.nets {
+		if !nets[n] {
+			went = append(went, n)
+			unsubscribe(f.byNet, n, s)
+		}
+	}
+	s.nets = nets
+	return came, went
+}
+
+// order in which a host is told: what is needed first.
+var itemOrder = map[string]int{api.KindHost: 0, api.KindNetwork: 1, api.KindPort: 2, api.KindInstance: 3}
+
+// difference compares what is dirty with what was sent, and notes it as sent.
+func difference(v api.View, host string, nets map[string]bool, dirty map[item]bool, sent map[item]*api.DesiredItem) []api.DesiredItem {
+	var items []api.DesiredItem
+	for at := range dirty {
+		want, have := desiredItem(v, host, nets, at), sent[at]
+		switch {
+		case want == nil && have != nil:
+			delete(sent, at)
+			items = append(items, api.DesiredItem{Op: "delete", Kind: at.kind, ID: at.id})
+		case want != nil && (have == nil || !sameItem(want, have)):
+			sent[at] = want
+			items = append(items, *want)
+		}
+	}
+	slices.SortFunc(items, func(a, b api.DesiredItem) int {
+		return cmp.Or(cmp.Compare(itemOrder[a.Kind], itemOrder[b.Kind]), cmp.Compare(a.ID, b.ID))
+	})
+	return items
+}

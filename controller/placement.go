@@ -1,0 +1,246 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/controller/store"
+	"github.com/cairn-cloud/cairn/scheduler"
+)
+
+// placements finds hosts for instances, many at a time. It runs with the leader,
+// and is right without there being one: the commit that places an instance also
+// takes its room on the host, and fails where there is none.
+type placements struct {
+	store   store.Store
+	place   scheduler.Placer
+	now     func() time.Time
+	timer   Timer
+	entropy *entropy
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	fresh   map[string]bool // to be decided
+	waiting map[string]bool // fitted nowhere, or wait for their image, until something changes
+	woken   chan struct{}
+}
+
+// Bounds of one commit: how many instances are looked at, and how many written.
+// An instance takes some ten operations of etcd's transaction.
+const (
+	requestsAtOnce = 512
+	writesAtOnce   = 16
+)
+
+const actorScheduler = "controller/scheduler"
+
+func newPlacements(c *Controller) *placements {
+	return &placements{store: c.o.Store, place: c.o.Place, now: c.o.Now, timer: c.o.Timer, entropy: c.entropy, log: c.o.Log,
+		fresh: map[string]bool{}, waiting: map[string]bool{}, woken: make(chan struct{}, 1)}
+}
+
+// run places until ctx ends.
+func (p *placements) run(ctx context.Context) error {
+	return together(ctx, func(ctx context.Context) error { return follow(ctx, p.store, p.log, p.reset, p.see) }, p.work)
+}
+
+func (p *placements) reset(v api.View) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.fresh)
+	clear(p.waiting)
+	for o := range v.List(api.KindInstance, "", "") {
+		if i := o.(*api.Instance); i.Placement.Host == "" && !i.Deleting() {
+			p.fresh[i.ID] = true
+		}
+	}
+	poke(p.woken)
+}
+
+func (p *placements) see(_ api.View, e api.WatchEvent) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch o := e.Object.(type) {
+	case *api.Instance:
+		unplaced := e.Type == api.EventPut && o.Placement.Host == "" && !o.Deleting()
+		switch {
+		case !unplaced:
+			delete(p.fresh, o.ID)
+			delete(p.waiting, o.ID)
+		case !p.waiting[o.ID]:
+			p.fresh[o.ID] = true
+			poke(p.woken)
+		}
+		if e.Type == api.EventDelete && o.Placement.Host != "" {
+			p.retry()
+		}
+	case *api.Host, *api.Image:
+		p.retry()
+	}
+}
+
+// retry decides again about all that wait: there may be room now.
+func (p *placements) retry() {
+	for id := range p.waiting {
+		p.fresh[id] = true
+	}
+	clear(p.waiting)
+	if len(p.fresh) > 0 {
+		poke(p.woken)
+	}
+}
+
+func (p *placements) work(ctx context.Context) error {
+	for failures := 0; ; {
+		ids := p.take()
+		if len(ids) == 0 {
+			select {
+			case <-p.woken:
+				continue
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		err := p.batch(ctx, ids)
+		if err == nil {
+			failures = 0
+			continue
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		failures++
+		p.log.Warn("placing failed, and is tried again", "instances", len(ids), "err", err)
+		c, stop := p.timer(min(firstRetry<<min(failures, 10), longestRetry))
+		select {
+		case <-c:
+		case <-ctx.Done():
+		}
+		stop()
+	}
+}
+
+func (p *placements) take() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ids := make([]string, 0, len(p.fresh))
+	for id := range p.fresh {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// batch decides about some of the instances, in one commit.
+func (p *placements) batch(ctx context.Context, ids []string) error {
+	seed, err := p.entropy.seed()
+	if err != nil {
+		return err
+	}
+	var b *batch
+	_, err = p.store.Commit(ctx, func(v *store.View) (store.Change, error) {
+		dice := newDice(seed)
+		b = placeBatch(v, p.place, ids, p.now().UTC(), dice.Uint64())
+		completeEvents(b.change.Events, p.now().UTC(), dice)
+		return b.change, nil
+	})
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, id := range b.settled {
+		delete(p.fresh, id)
+	}
+	for _, id := range b.waiting {
+		delete(p.fresh, id)
+		p.waiting[id] = true
+	}
+	return nil
+}
+
+// batch is what was decided on one view.
+type batch struct {
+	change  store.Change
+	settled []string // placed, or not to be placed any more
+	waiting []string
+}
+
+// placeBatch decides about the oldest of the instances. It is pure.
+func placeBatch(v api.View, place scheduler.Placer, ids []string, now time.Time, seed uint64) *batch {
+	b := &batch{}
+	var all []*api.Instance
+	for _, id := range ids {
+		switch i := get[*api.Instance](v, api.KindInstance, id); {
+		case i == nil || i.Deleting() || i.Placement.Host != "":
+			b.settled = append(b.settled, id)
+		case !imageCondition(i, get[*api.Image](v, api.KindImage, i.Spec.Image)).OK:
+			b.waiting = append(b.waiting, id)
+		default:
+			all = append(all, i)
+		}
+	}
+	slices.SortFunc(all, func(a, b *api.Instance) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	all = all[:min(len(all), requestsAtOnce)]
+	if len(all) == 0 {
+		return b
+	}
+	rs := make([]scheduler.Request, len(all))
+	for n, i := range all {
+		rs[n] = requestFor(i)
+	}
+	for n, d := range place(snapshot(v), rs, seed) {
+		if len(b.change.Place) == writesAtOnce {
+			break
+		}
+		b.decide(all[n], d, now)
+	}
+	return b
+}
+
+func (b *batch) decide(i *api.Instance, d scheduler.Decision, now time.Time) {
+	n := api.Clone(i)
+	n.Status.State = api.StatePending
+	if d.Host == "" {
+		b.waiting = append(b.waiting, i.ID)
+		if !news(i.Placement, d) {
+			return
+		}
+		n.Placement.Reason, n.Placement.Rejected = d.Reason, d.Rejected
+		first := i.Status.Condition(conditionScheduled) == nil
+		n.Status.SetCondition(api.Condition{Type: conditionScheduled, Reason: "NoHostFits", Message: explain(d), Since: now})
+		if first {
+			b.change.Events = append(b.change.Events, warning(eventAbout(i, actorScheduler, "NotScheduled", explain(d))))
+		}
+	} else {
+		b.settled = append(b.settled, i.ID)
+		n.Placement = api.Placement{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.Epoch + 1, Reason: d.Reason}
+		n.Status.Host, n.Status.Epoch, n.Status.Addresses = d.HostName, n.Placement.Epoch, addressesOf(i)
+		n.Status.SetCondition(api.Condition{Type: conditionScheduled, OK: true, Reason: "Placed", Message: "it runs on " + d.HostName + ": " + d.Reason, Since: now})
+		b.change.Events = append(b.change.Events, eventAbout(i, actorScheduler, "Scheduled", "placed on "+d.HostName+": "+d.Reason))
+	}
+	b.change.Place = append(b.change.Place, n)
+	b.change.Status = append(b.change.Status, n)
+}
+
+// news tells whether a refusal says something else than the one before: other
+// filters, or other numbers of hosts. That the nearest host lacks a little more or less is
+// none, for it would be written for all that wait whenever anything is placed.
+func news(old api.Placement, d scheduler.Decision) bool {
+	return old.Reason == "" || !slices.EqualFunc(old.Rejected, d.Rejected, func(a, b api.Rejected) bool { return a.Filter == b.Filter && a.Hosts == b.Hosts })
+}
+
+func explain(d scheduler.Decision) string {
+	s := d.Reason
+	for _, r := range d.Rejected {
+		s += fmt.Sprintf("; %s: %s", r.Filter, r.Detail)
+	}
+	return s
+}

@@ -1,0 +1,46 @@
+package controller
+
+import (
+	"github.com/cairn-cloud/cairn/api"
+)
+
+var portKind = Kind{Name: api.KindPort, Admit: admitPort, Remove: removePort, Preview: previewPort}
+
+func admitPort(a *admission, old, o api.Object) error {
+	p := o.(*api.Port)
+	if old == nil {
+		return a.givePort("spec", p)
+	}
+	was := old.(*api.Port)
+	for _, r := range []struct {
+		kind, was string
+		now       *string
+	}{{api.KindNetwork, was.Spec.Network, &p.Spec.Network}, {api.KindSubnet, was.Spec.Subnet, &p.Spec.Subnet}} {
+		a.sameByName(r.kind, p.Project, r.was, r.now)
+	}
+	return immutable(old, o, "make another port")
+}
+
+// sameByName puts the ID back where a change names the same object by its name.
+func (a *admission) sameByName(kind, project, was string, now *string) {
+	if *now == was || *now == "" {
+		return
+	}
+	if o, err := a.resolve(kind, project, "", *now); err == nil {
+		*now = o.GetMeta().ID
+	}
+}
+
+func removePort(a *admission, o api.Object, _ bool) (bool, error) {
+	p := o.(*api.Port)
+	if p.Spec.Instance != "" {
+		return false, api.NewProblem(409, "in_use", "spec.instance", "delete the instance: its own ports go with it, others are detached", "port %s is a NIC of %s", p.Name, a.describe(p.Spec.Instance))
+	}
+	return true, nil
+}
+
+func previewPort(_ *admission, o api.Object, p *api.Preview) {
+	if at := o.(*api.Port).Spec.Address; at.IsValid() {
+		p.Addresses = append(p.Addresses, at.String())
+	}
+}
