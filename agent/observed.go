@@ -101,7 +101,7 @@ func (m Memory) settle(d Domain, defined bool, now time.Time, spread float64) (_
 	if !defined || d.Reason != StopCrash || m.CrashSeen {
 		return m, false
 	}
-	if !d.Mark.StartedAt.IsZero() && now.Sub(d.Mark.StartedAt) > steady {
+	if !d.Mark.StartedAt.IsZero() && now.Sub(d.Mark.StartedAt) >= steady {
 		m.Crashes = 0
 	}
 	m.Crashes++
