@@ -40,12 +40,50 @@ func loadDesired(path string) (*desired, error) {
 	if err := json.Unmarshal(b, &d.want); err != nil {
 		return nil, fmt.Errorf("read the last desired state from %s: %w (if the file is damaged remove it; the control plane says it again)", path, err)
 	}
+	if err := whole(&d.want); err != nil {
+		return nil, fmt.Errorf("read the last desired state from %s: %w", path, err)
+	}
 	d.known = true
 	return d, nil
 }
 
 func emptyDesired() api.HostDesired {
 	return api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}}
+}
+
+// whole gives a desired state its maps, and refuses one whose keys are not the
+// IDs of what is under them.
+func whole(d *api.HostDesired) error {
+	empty := emptyDesired()
+	if d.Instances == nil {
+		d.Instances = empty.Instances
+	}
+	if d.Networks == nil {
+		d.Networks = empty.Networks
+	}
+	if d.Ports == nil {
+		d.Ports = empty.Ports
+	}
+	for id, x := range d.Instances {
+		if x.ID != id {
+			return misnamed(id, x.ID)
+		}
+	}
+	for id, x := range d.Networks {
+		if x.ID != id {
+			return misnamed(id, x.ID)
+		}
+	}
+	for id, x := range d.Ports {
+		if x.ID != id {
+			return misnamed(id, x.ID)
+		}
+	}
+	return nil
+}
+
+func misnamed(id, is string) error {
+	return fmt.Errorf("under the ID %q there is %q", id, is)
 }
 
 // saveDesired writes it in one step.
@@ -90,7 +128,9 @@ func (d *desired) apply(items []api.DesiredItem) (changed map[string]bool, err e
 	for _, i := range items {
 		switch i.Op {
 		case "set":
-			d.set(i, changed)
+			if e := d.set(i, changed); e != nil {
+				err = errors.Join(err, e)
+			}
 		case "delete":
 			d.delete(i, changed)
 		case "synced":
@@ -104,25 +144,31 @@ func (d *desired) apply(items []api.DesiredItem) (changed map[string]bool, err e
 	return changed, err
 }
 
-func (d *desired) set(i api.DesiredItem, changed map[string]bool) {
+func (d *desired) set(i api.DesiredItem, changed map[string]bool) error {
 	if d.said != nil {
 		d.said[i.Kind+"/"+i.ID] = true
 	}
 	switch {
 	case i.Host != nil:
 		d.want.Host = *i.Host
-	case i.Instance != nil:
+		return nil
+	case i.Instance != nil && i.Instance.ID == i.ID:
 		if digest(d.want.Instances[i.ID]) != digest(*i.Instance) {
 			changed[i.ID] = true
 		}
 		d.want.Instances[i.ID] = *i.Instance
-	case i.Network != nil:
+		return nil
+	case i.Network != nil && i.Network.ID == i.ID:
 		d.want.Networks[i.ID] = *i.Network
-	case i.Port != nil:
+		return nil
+	case i.Port != nil && i.Port.ID == i.ID:
 		if digest(d.want.Ports[i.ID]) != digest(*i.Port) && i.Port.Local {
 			changed[i.Port.Instance] = true
 		}
 		d.want.Ports[i.ID] = *i.Port
+		return nil
+	default:
+		return fmt.Errorf("the stream sets %s %s, and what is under it is of another kind or ID", i.Kind, i.ID)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"net"
 	"time"
@@ -78,3 +79,5 @@ func certificateOf(life time.Duration) *tls.Certificate {
 	now := time.Now()
 	return &tls.Certificate{Leaf: &x509.Certificate{NotBefore: now, NotAfter: now.Add(life)}}
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
