@@ -50,6 +50,9 @@ type Options struct {
 	// Size overrides what is found of the machine; a zero part stays as found.
 	// VCPUs are hardware threads here.
 	Size api.Size
+	// Size is what the host offers, where that is not all that it has: a field
+	// that is 0 means all.
+	Size api.Size
 	// Missing are the kernel features that the host lacks.
 	Missing []string
 	// Parallel is how many instances are worked on at once; default 4.

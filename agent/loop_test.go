@@ -147,6 +147,12 @@ func (r *rig) send(m message) {
 	synctest.Wait()
 }
 
+// later lets so much of the bubble's time pass.
+func later(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 func (r *rig) state(id string) api.State {
 	r.plane.mu.Lock()
 	defer r.plane.mu.Unlock()
@@ -206,8 +212,7 @@ func TestAgent_reportsDifferencesOnly(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.send(message{items: all(testDesired(testInstance("ins_a")))})
 		before := r.plane.reports
-		time.Sleep(time.Hour) // full passes, too
-		synctest.Wait()
+		later(time.Hour) // full passes, too
 		if r.plane.reports != before {
 			t.Errorf("%d reports of what did not change", r.plane.reports-before)
 		}
@@ -263,8 +268,7 @@ func TestAgent_dropsNothingBeforeAllWasSaid(t *testing.T) {
 		r.send(message{streamErr: errFake})
 		one := all(testDesired(testInstance("ins_a")))
 		r.send(message{items: one[:len(one)-1]})
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		later(time.Hour)
 		if r.world.domains["ins_b"].State != DomainRunning {
 			t.Fatalf("ins_b was stopped before all was said: %v", r.world.called())
 		}
@@ -311,20 +315,17 @@ func TestAgent_startsACrashedGuestAgainLaterAndLater(t *testing.T) {
 			if c := r.condition("ins_a", Running); c.OK || c.Reason != "Crashed" {
 				t.Errorf("crash %d: %+v", n, c)
 			}
-			time.Sleep(wait - time.Millisecond)
-			synctest.Wait()
+			later(wait - time.Millisecond)
 			r.expect("ins_a", api.StateStarting)
-			time.Sleep(time.Millisecond)
-			synctest.Wait()
+			later(time.Millisecond)
 			r.expect("ins_a", api.StateRunning)
 		}
 		if n := countEvents(r.plane.events, "ins_a Crashed"); n != 3 {
 			t.Errorf("%d events of a crash, want 3: %v", n, r.plane.events)
 		}
-		time.Sleep(steady)
+		later(steady)
 		r.crash("ins_a")
-		time.Sleep(time.Second)
-		synctest.Wait()
+		later(time.Second)
 		r.expect("ins_a", api.StateRunning)
 	})
 }
@@ -352,8 +353,7 @@ func TestAgent_leavesAGuestOffThatSwitchedItselfOff(t *testing.T) {
 		r.world.mu.Lock()
 		r.world.stop("ins_a", StopShutdown)
 		r.world.mu.Unlock()
-		time.Sleep(time.Hour)
-		synctest.Wait()
+		later(time.Hour)
 		r.expect("ins_a", api.StateStopped)
 		if c := r.condition("ins_a", Running); c.OK || c.Reason != "GuestShutdown" {
 			t.Errorf("%+v", c)
@@ -372,11 +372,9 @@ func TestAgent_pullsThePlugAfterTheGraceTime(t *testing.T) {
 		i.Power, i.Generation = api.PowerOff, 2
 		r.send(setInstance(i))
 		r.expect("ins_a", api.StateStopping)
-		time.Sleep(59 * time.Second)
-		synctest.Wait()
+		later(59 * time.Second)
 		r.expect("ins_a", api.StateStopping)
-		time.Sleep(time.Second)
-		synctest.Wait()
+		later(time.Second)
 		r.expect("ins_a", api.StateStopped)
 		if g := r.plane.said["instance/ins_a"].Instance.ObservedGeneration; g != 2 {
 			t.Errorf("observed generation %d, want 2", g)
@@ -394,8 +392,7 @@ func TestAgent_rebootsOnce(t *testing.T) {
 				r.send(setInstance(i))
 				r.stop()
 				r.start()
-				time.Sleep(time.Hour)
-				synctest.Wait()
+				later(time.Hour)
 				n := 0
 				for _, c := range r.world.called() {
 					if strings.HasPrefix(c, "reboot") {
@@ -429,14 +426,12 @@ func TestAgent_saysWhatFailsAndTriesOn(t *testing.T) {
 		if c := r.condition("ins_a", ImageReady); c.OK || c.Reason != "FetchFailed" || !strings.Contains(c.Message, "the line broke") {
 			t.Errorf("%+v", c)
 		}
-		time.Sleep(10 * time.Minute)
-		synctest.Wait()
+		later(10 * time.Minute)
 		r.expect("ins_a", api.StateFailed)
 		r.world.mu.Lock()
 		broken = false
 		r.world.mu.Unlock()
-		time.Sleep(2 * time.Minute)
-		synctest.Wait()
+		later(2 * time.Minute)
 		r.expect("ins_a", api.StateRunning)
 		if c := r.condition("ins_a", ImageReady); !c.OK {
 			t.Errorf("%+v", c)
@@ -470,13 +465,11 @@ func TestAgent_reportsWhatAnAbsentControlPlaneMissed(t *testing.T) {
 		r.plane.mu.Unlock()
 		r.send(message{items: all(testDesired(testInstance("ins_a")))})
 		r.crash("ins_a")
-		time.Sleep(10 * time.Second)
-		synctest.Wait()
+		later(10 * time.Second)
 		r.plane.mu.Lock()
 		r.plane.down = false
 		r.plane.mu.Unlock()
-		time.Sleep(2 * lastRetry)
-		synctest.Wait()
+		later(2 * lastRetry)
 		r.expect("ins_a", api.StateRunning)
 		if n := countEvents(r.plane.events, "ins_a Crashed"); n != 1 {
 			t.Errorf("events: %v", r.plane.events)
