@@ -47,9 +47,6 @@ type Options struct {
 	Listen string
 	// URL is where controllers reach that server.
 	URL string
-	// Size overrides what is found of the machine; a zero part stays as found.
-	// VCPUs are hardware threads here.
-	Size api.Size
 	// Size is what the host offers, where that is not all that it has: a field
 	// that is 0 means all.
 	Size api.Size

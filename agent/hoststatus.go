@@ -59,14 +59,6 @@ func (a *Agent) hostStatus(ctx context.Context) (api.HostStatus, error) {
 		DiskGiB:        int64(st.Blocks) * st.Bsize >> 30,
 		Virtualization: info.Virtualization, Versions: maps.Clone(info.Versions), Missing: a.o.Missing,
 	}
-	for _, x := range []struct {
-		found *int64
-		said  int64
-	}{{&s.CPUs, a.o.Size.VCPUs}, {&s.MemoryMiB, a.o.Size.MemoryMiB}, {&s.DiskGiB, a.o.Size.DiskGiB}} {
-		if x.said != 0 {
-			*x.found = x.said
-		}
-	}
 	for _, o := range []struct {
 		has    *int64
 		offers int64
