@@ -45,8 +45,22 @@ func (a Shutdown) Do(ctx context.Context, d Drivers) error {
 }
 func (a Shutdown) String() string           { return a.Instance + ": press the power button" }
 func (a Shutdown) breaks() (string, string) { return Running, "StopFailed" }
-func (a Shutdown) remember(m Memory) Memory { m.ShutdownAt = a.At; return m }
-func (a Shutdown) forget(m Memory) Memory   { m.ShutdownAt = time.Time{}; return m }
+
+func (a Shutdown) remember(m Memory) Memory {
+	m.PressedAt = a.At
+	if m.ShutdownAt.IsZero() {
+		m.ShutdownAt = a.At
+	}
+	return m
+}
+
+// forget keeps the time of an earlier press, from which the grace time runs.
+func (a Shutdown) forget(m Memory) Memory {
+	if m.ShutdownAt.Equal(a.At) {
+		m.ShutdownAt = time.Time{}
+	}
+	return m
+}
 
 // Destroy pulls a domain's plug.
 type Destroy struct {
@@ -105,3 +119,13 @@ type SetMark struct {
 func (a SetMark) Do(ctx context.Context, d Drivers) error { return d.Hypervisor.SetMark(ctx, a.Mark) }
 func (a SetMark) String() string                          { return fmt.Sprintf("%s: note: %s", a.Instance, a.Why) }
 func (a SetMark) breaks() (string, string)                { return Running, "MarkFailed" }
+
+// remember ends an earlier stop, once the domain is to run again: a later one
+// has its own grace time.
+func (a SetMark) remember(m Memory) Memory {
+	if a.Mark.Power == MarkOn {
+		m.ShutdownAt, m.PressedAt = time.Time{}, time.Time{}
+	}
+	return m
+}
+func (a SetMark) forget(m Memory) Memory { return m }

@@ -382,6 +382,28 @@ func TestAgent_pullsThePlugAfterTheGraceTime(t *testing.T) {
 	})
 }
 
+func TestAgent_aStopThatWasTakenBackDoesNotShortenTheNext(t *testing.T) {
+	bubble(t, func(r *rig) {
+		i := testInstance("ins_a")
+		r.world.onAsk = func(*world, string) {}
+		r.send(message{items: all(testDesired(i))})
+		for _, p := range []api.Power{api.PowerOff, api.PowerOn} {
+			i.Power = p
+			i.Generation++
+			r.send(setInstance(i))
+		}
+		later(time.Hour)
+		r.expect("ins_a", api.StateRunning)
+		i.Power = api.PowerOff
+		i.Generation++
+		r.send(setInstance(i))
+		later(59 * time.Second)
+		r.expect("ins_a", api.StateStopping)
+		later(time.Second)
+		r.expect("ins_a", api.StateStopped)
+	})
+}
+
 func TestAgent_rebootsOnce(t *testing.T) {
 	for name, hard := range map[string]bool{"soft": false, "hard": true} {
 		t.Run(name, func(t *testing.T) {

@@ -37,7 +37,8 @@ type Observed struct {
 // Memory is what the agent remembers of an instance. It is lost when the agent
 // is restarted; what must outlive that is in the domain's Mark.
 type Memory struct {
-	ShutdownAt time.Time // when the power button was pressed to stop it
+	ShutdownAt time.Time // when the power button was first pressed to stop it
+	PressedAt  time.Time // when it was last pressed to stop it
 	RebootAt   time.Time // when it was pressed to reboot it
 	Rebooted   bool      // the guest has come round since RebootAt
 
@@ -56,6 +57,10 @@ type Failure struct {
 	Reason    string
 	Message   string
 }
+
+// pressEvery is how long until the power button is pressed again: a guest that
+// was still booting has not heard the first time.
+const pressEvery = 10 * time.Second
 
 // Backoff after failures and crashes, before jitter: doubling from the first to the last.
 const (
@@ -97,7 +102,7 @@ func (m Memory) settle(d Domain, defined bool, now time.Time, spread float64) (_
 		m.CrashSeen = false
 		return m, false
 	}
-	m.ShutdownAt, m.RebootAt, m.Rebooted = time.Time{}, time.Time{}, false
+	m.ShutdownAt, m.PressedAt, m.RebootAt, m.Rebooted = time.Time{}, time.Time{}, time.Time{}, false
 	if !defined || d.Reason != StopCrash || m.CrashSeen {
 		return m, false
 	}

@@ -162,6 +162,8 @@ func (p *planner) off(w api.HostInstance, d Domain, defined bool, mark Mark) {
 		p.do(Shutdown{target{w.ID}, mark, p.now})
 	case !p.now.Before(m.ShutdownAt.Add(grace)):
 		p.do(Destroy{target{w.ID}, "its guest did not stop in time"})
+	case !p.now.Before(m.PressedAt.Add(pressEvery)):
+		p.do(Shutdown{target{w.ID}, mark, p.now})
 	}
 }
 
@@ -185,6 +187,7 @@ func wakeAt(want api.HostDesired, have Observed, now time.Time) time.Time {
 		grace := graceOf(want.Instances[id])
 		if !m.ShutdownAt.IsZero() {
 			soon(m.ShutdownAt.Add(grace))
+			soon(m.PressedAt.Add(pressEvery))
 		}
 		if !m.RebootAt.IsZero() {
 			soon(m.RebootAt.Add(grace))

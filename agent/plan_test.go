@@ -120,9 +120,16 @@ func TestPlan(t *testing.T) {
 		{
 			name: "stop, pressed before", from: []api.HostInstance{on}, want: []api.HostInstance{off},
 			with: func(_ *world, m map[string]Memory, h *Observed) {
-				m["ins_a"] = Memory{ShutdownAt: testStart.Add(-59 * time.Second)}
+				m["ins_a"] = Memory{ShutdownAt: testStart.Add(-59 * time.Second), PressedAt: testStart.Add(-9 * time.Second)}
 			},
 			plan: "host: serve guests\n",
+		},
+		{
+			name: "stop, the guest may not have heard", from: []api.HostInstance{on}, want: []api.HostInstance{off},
+			with: func(_ *world, m map[string]Memory, h *Observed) {
+				m["ins_a"] = Memory{ShutdownAt: testStart.Add(-20 * time.Second), PressedAt: testStart.Add(-10 * time.Second)}
+			},
+			plan: "host: serve guests\nins_a: press the power button\n",
 		},
 		{
 			name: "stop, the guest does not listen", from: []api.HostInstance{on}, want: []api.HostInstance{off},
