@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func applyTo(t fataler, w *world, actions []Action, memory map[string]Memory, no
 		if r, ok := a.(remembered); ok {
 			memory[id] = r.remember(memory[id])
 		}
-		if err := a.Do(nil, w.drivers()); err != nil {
+		if err := a.Do(context.Background(), w.drivers()); err != nil {
 			broken[id] = true
 			m := memory[id]
 			if r, ok := a.(remembered); ok {
