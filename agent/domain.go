@@ -7,8 +7,9 @@ type DomainState string
 
 // The states of a domain.
 const (
-	DomainRunning DomainState = "running"
-	DomainStopped DomainState = "stopped"
+	DomainRunning  DomainState = "running"
+	DomainStarting DomainState = "starting" // its QEMU is being prepared; an event follows
+	DomainStopped  DomainState = "stopped"
 )
 
 // StopReason says why a stopped domain stopped, as far as the hypervisor

@@ -93,7 +93,7 @@ func (p *planner) removeDomain(id, why string) {
 	if !defined {
 		return
 	}
-	if d.State == DomainRunning {
+	if d.State != DomainStopped {
 		p.do(Destroy{target{id}, why})
 	}
 	p.do(Undefine{target{id}})

@@ -28,6 +28,9 @@ func (p *planner) instance(w api.HostInstance) {
 	if !portsKnown(p.want, w) {
 		return // the map of its ports is on its way
 	}
+	if d.State == DomainStarting {
+		return // its event is on its way
+	}
 	mark, fresh := p.define(w, d, defined)
 	if w.Power == api.PowerOff {
 		p.off(w, d, defined, mark)

@@ -192,6 +192,15 @@ func TestPlan(t *testing.T) {
 			plan: "ins_a: start\n",
 		},
 		{
+			name: "it is just being started", from: []api.HostInstance{on}, want: []api.HostInstance{rebooted},
+			with: func(w *world, _ map[string]Memory, h *Observed) {
+				d := h.Domains["ins_a"]
+				d.State = DomainStarting
+				h.Domains["ins_a"] = d
+			},
+			plan: "host: serve guests\n",
+		},
+		{
 			name: "its guest crashed", from: []api.HostInstance{on}, want: []api.HostInstance{on},
 			with: func(w *world, m map[string]Memory, h *Observed) {
 				stopped(h, StopCrash)

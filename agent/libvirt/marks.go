@@ -131,7 +131,11 @@ func (h *Hypervisor) domain(d *lv.Domain) (agent.Domain, bool, error) {
 		out.State, out.Reason = agent.DomainStopped, stopReason(lv.DomainShutoffReason(reason))
 	case lv.DOMAIN_CRASHED:
 		out.State, out.Reason = agent.DomainStopped, agent.StopCrash
-	default: // running, paused, blocked, shutting down: a QEMU is there
+	case lv.DOMAIN_PAUSED:
+		if lv.DomainPausedReason(reason) == lv.DOMAIN_PAUSED_STARTING_UP {
+			out.State = agent.DomainStarting
+		}
+	default: // running, blocked, shutting down: a QEMU is there
 	}
 	return out, true, nil
 }
