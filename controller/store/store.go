@@ -2,10 +2,21 @@ package store
 
 import (
 	"context"
+	"errors"
 	"iter"
-	"time"
 
 	"github.com/cairn-cloud/cairn/api"
+)
+
+// Errors of the store. Others are problems (*api.Problem) or come from etcd.
+var (
+	// ErrTooOld: the history in memory does not go back to the cursor. List again.
+	// It comes together with a *api.Problem (410).
+	ErrTooOld = errors.New("the history does not go back that far")
+	// ErrNotLeader: another process leads, or nobody.
+	ErrNotLeader = errors.New("this process does not lead any more")
+	// ErrClosed: the store was closed.
+	ErrClosed = errors.New("the store is closed")
 )
 
 // Change is what one transaction does, all or nothing. Every object in it is a
@@ -13,16 +24,19 @@ import (
 // revisions of the records written are compared with those of the view that
 // the change was computed from.
 type Change struct {
-	Create []api.Object // spec records of new objects, with their claims
-	Update []api.Object // spec records, with the difference of their claims
-	Status []api.Object // status records; dropped where nothing changed
+	Create []api.Object    // spec records of new objects, with their claims
+	Update []api.Object    // spec records, with the difference of their claims
+	Status []api.Object    // status records; dropped where nothing changed
 	Place  []*api.Instance // placement records, with their claims
-	Delete []api.Object // every record and claim of an object
-	Events []*api.Event // kept for a day
+	Delete []api.Object    // every record and claim of an object
+	Events []*api.Event    // kept for a day
 	// Idempotency remembers the result of a write for a day.
 	Idempotency *Idempotency
-	// Guards must hold too: each object must have the revision that the view shows.
+	// Guards must hold too: each object must have the revision that the view
+	// shows, and the placement.
 	Guards []api.Object
+
+	rewrite []api.Object // records of an older schema, written again as they are
 }
 
 // Idempotency is a remembered write.
@@ -42,6 +56,8 @@ type Store interface {
 	// those before it, and share transactions where they can. After a conflict with another
 	// process decide is called again. An error of decide is returned as it is and nothing is written;
 	// an empty Change writes nothing.
+	// The revision is that of the transaction or, where nothing was written, of
+	// what decide saw. decide is never running when Commit returns.
 	Commit(ctx context.Context, decide func(*View) (Change, error)) (rev int64, err error)
 	// Watch yields the changes after the cursor; see rest.Backend.
 	Watch(ctx context.Context, kind string, after api.Cursor) iter.Seq2[api.WatchEvent, error]
@@ -49,13 +65,8 @@ type Store interface {
 	SetAlive(ctx context.Context, host string, alive bool) error
 	// Lead returns when this process leads; the context that it returns ends
 	// with the leadership. Commits made with that context are refused once another one leads.
+	// The leadership is given up when ctx ends.
 	Lead(ctx context.Context, name string) (context.Context, error)
-	// Clock for leases and tests is passed to Open.
+	// Close lets go of all leases and waits for what is under way.
 	Close() error
-}
-
-// Options of Open.
-type Options struct {
-	Now func() time.Time
-	// … endpoints, TLS, MaxTxnOps: see open.go
 }

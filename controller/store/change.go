@@ -1,0 +1,311 @@
+package store
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// condition is something that must still be so when the transaction is carried out.
+type condition struct {
+	key    string
+	mod    int64 // the key's mod revision; 0: it is not there
+	exists bool  // instead: the key is there, at whatever revision
+}
+
+// write is a put or, without a value, a delete.
+type write struct {
+	key   string
+	value []byte
+	day   bool // under the lease of a day
+}
+
+// delta is what one Change adds to a stage.
+type delta struct {
+	t      *tables // the overlay with the change in it
+	conds  []condition
+	free   []touched // objects that nothing may refer to
+	writes []write
+	lead   *leadership
+}
+
+func (d *delta) empty() bool { return len(d.writes) == 0 }
+
+func (d *delta) need(key string, mod int64) { d.conds = append(d.conds, condition{key: key, mod: mod}) }
+func (d *delta) put(key string, value []byte) {
+	d.writes = append(d.writes, write{key: key, value: value})
+}
+func (d *delta) remove(key string) { d.writes = append(d.writes, write{key: key}) }
+
+// edit is what a Change does to one object.
+type edit struct {
+	kind     api.Kind
+	old, now *entry    // nil: not there
+	records  [3][]byte // to be written
+	day      bool
+}
+
+// editor turns a Change into a delta, on the tables of a stage.
+type editor struct {
+	st    *stage
+	d     *delta
+	edits map[touched]*edit
+	order []*edit
+}
+
+// prepare judges a change by the stage's overlay, which stays as it is.
+func (st *stage) prepare(c Change) (*delta, error) {
+	x := &editor{st: st, d: &delta{t: st.now.t.copy()}, edits: map[touched]*edit{}}
+	for _, step := range []struct {
+		objects []api.Object
+		do      func(*edit, api.Object) error
+	}{
+		{c.Create, x.create},
+		{c.Update, x.update},
+		{instances(c.Place), x.place},
+		{c.Status, x.status},
+		{c.rewrite, x.rewrite},
+		{events(c.Events), x.event},
+		{c.Delete, x.delete},
+	} {
+		for _, o := range step.objects {
+			if err := step.do(x.edit(o), o); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := x.guard(c.Guards); err != nil {
+		return nil, err
+	}
+	for _, e := range x.order {
+		x.records(e)
+	}
+	if err := x.claims(); err != nil {
+		return nil, err
+	}
+	if c.Idempotency != nil {
+		if err := x.remember(c.Idempotency); err != nil {
+			return nil, err
+		}
+	}
+	return x.d, nil
+}
+
+func instances(in []*api.Instance) (out []api.Object) {
+	for _, i := range in {
+		out = append(out, i)
+	}
+	return out
+}
+
+func events(in []*api.Event) (out []api.Object) {
+	for _, e := range in {
+		out = append(out, e)
+	}
+	return out
+}
+
+func (x *editor) edit(o api.Object) *edit {
+	k, ok := api.KindOf(o)
+	if !ok {
+		panic(fmt.Sprintf("store: %T is of no kind", o))
+	}
+	at := touched{k.Name, o.GetMeta().ID}
+	e := x.edits[at]
+	if e == nil {
+		old := x.st.now.t.get(at.kind, at.id)
+		e = &edit{kind: k, old: old, now: old}
+		x.edits[at] = e
+		x.order = append(x.order, e)
+	}
+	return e
+}
+
+// set makes the record of one part and puts it into the object. What is in
+// memory is what was encoded, and shares nothing with the caller's object.
+func (x *editor) set(e *edit, p part, o api.Object, force bool) error {
+	schema := x.st.now.t.schema.inForce(e.kind)
+	record, err := encode(p, schema, o)
+	if err != nil {
+		return err
+	}
+	if e.now != nil && !force {
+		was, err := encode(p, schema, e.now.obj)
+		if err != nil {
+			return err
+		}
+		if bytes.Equal(was, record) {
+			return nil // it changes nothing, so it costs no revision
+		}
+	}
+	from, _, err := decode(e.kind, record)
+	if err != nil {
+		return err
+	}
+	e.records[p] = record
+	e.now = e.now.with(e.kind, p, from, x.st.pending(), schema)
+	x.st.detector.add(e.now.obj)
+	return nil
+}
+
+func (x *editor) create(e *edit, o api.Object) error {
+	m := o.GetMeta()
+	if m.ID == "" {
+		return fmt.Errorf("create a %s: it has no ID", e.kind.Name)
+	}
+	if e.now != nil {
+		return api.NewProblem(409, "id_taken", "id", "try again", "there is a %s %s already", e.kind.Name, m.ID)
+	}
+	return x.set(e, partSpec, o, true)
+}
+
+func (x *editor) update(e *edit, o api.Object) error {
+	if err := x.unchanged(e, o); err != nil {
+		return err
+	}
+	if was, m := e.now.obj.GetMeta(), o.GetMeta(); was.Project != m.Project {
+		return fmt.Errorf("update %s: its project cannot change", m.ID)
+	}
+	return x.set(e, partSpec, o, false)
+}
+
+// unchanged refuses to write over what the caller cannot have seen.
+func (x *editor) unchanged(e *edit, o api.Object) error {
+	m := o.GetMeta()
+	if e.now == nil {
+		return api.NotFound(e.kind.Name, m.ID)
+	}
+	if e.old != nil && e.old.obj.GetMeta().Revision != m.Revision {
+		return api.NewProblem(409, "conflict", "", "read it again and repeat the change", "%s %s was changed by somebody else", e.kind.Name, m.Name)
+	}
+	return nil
+}
+
+func (x *editor) place(e *edit, o api.Object) error {
+	if e.now == nil {
+		return api.NotFound(e.kind.Name, o.GetMeta().ID)
+	}
+	return x.set(e, partPlacement, o, false)
+}
+
+func (x *editor) status(e *edit, o api.Object) error {
+	if e.now == nil {
+		return api.NotFound(e.kind.Name, o.GetMeta().ID)
+	}
+	if e.kind.Immediate {
+		return fmt.Errorf("write the status of %s: the kind %s has none", o.GetMeta().ID, e.kind.Name)
+	}
+	return x.set(e, partStatus, o, false)
+}
+
+// rewrite writes the records as they are, in the schema that is in force.
+func (x *editor) rewrite(e *edit, _ api.Object) error {
+	if e.now == nil {
+		return nil
+	}
+	o := e.now
+	for p, mod := range o.mod {
+		if mod == 0 {
+			continue
+		}
+		if err := x.set(e, part(p), o.obj, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *editor) event(e *edit, o api.Object) error {
+	e.day = true
+	return x.create(e, o)
+}
+
+func (x *editor) delete(e *edit, _ api.Object) error {
+	e.now = nil // what is gone already may be deleted again
+	return nil
+}
+
+func (x *editor) guard(objects []api.Object) error {
+	for _, o := range objects {
+		k, _ := api.KindOf(o)
+		e := &edit{kind: k, old: x.st.now.t.get(k.Name, o.GetMeta().ID)}
+		e.now = e.old
+		if err := x.unchanged(e, o); err != nil {
+			return err
+		}
+		if base := x.st.base.t.get(k.Name, o.GetMeta().ID); base != nil {
+			x.d.need(base.key(partSpec), base.mod[partSpec])
+			if k.Name == api.KindInstance {
+				x.d.need(base.key(partPlacement), base.mod[partPlacement])
+			}
+		}
+	}
+	return nil
+}
+
+// records adds the object's records to the delta, and the object to its tables.
+func (x *editor) records(e *edit) {
+	if e.now == e.old {
+		return
+	}
+	var base *entry
+	at := e.now
+	if at == nil {
+		at = e.old
+	}
+	if !e.day { // the ID of an event is new, and nobody else writes it
+		base = x.st.base.t.get(e.kind.Name, at.id())
+	}
+	mod := func(p part) int64 {
+		if base == nil {
+			return 0
+		}
+		return base.mod[p]
+	}
+	if e.now == nil {
+		for _, p := range []part{partSpec, partPlacement, partStatus} {
+			if e.old.mod[p] != 0 {
+				x.d.need(e.old.key(p), mod(p))
+				x.d.remove(e.old.key(p))
+			}
+		}
+		x.d.free = append(x.d.free, touched{e.kind.Name, at.id()})
+		x.d.t.delete(e.kind.Name, at.id())
+		return
+	}
+	for _, p := range []part{partSpec, partPlacement, partStatus} {
+		if e.records[p] == nil {
+			continue
+		}
+		if !e.day {
+			x.d.need(at.key(p), mod(p))
+		}
+		x.d.writes = append(x.d.writes, write{key: at.key(p), value: e.records[p], day: e.day})
+	}
+	if e.records[partSpec] == nil && base != nil {
+		// A record of an object that is gone would be there for ever.
+		x.d.conds = append(x.d.conds, condition{key: at.key(partSpec), exists: true})
+	}
+	if e.records[partStatus] != nil && base != nil && e.kind.Name == api.KindInstance {
+		// A report under an old epoch must not land after the move.
+		x.d.need(at.key(partPlacement), mod(partPlacement))
+	}
+	x.d.t.put(e.now, e.records[partSpec] != nil || e.records[partPlacement] != nil)
+}
+
+func (x *editor) remember(i *Idempotency) error {
+	if _, ok := x.d.t.idem.Get(i.Key); ok {
+		return api.NewProblem(409, "idempotency_key_reused", "Idempotency-Key", "use a new key for a new request", "this key came before")
+	}
+	value, err := json.Marshal(i)
+	if err != nil {
+		return fmt.Errorf("remember a write: %w", err)
+	}
+	key := idemPrefix + i.Key
+	x.d.need(key, 0)
+	x.d.writes = append(x.d.writes, write{key: key, value: value, day: true})
+	x.d.t.idem.Set(i.Key, &remembered{Idempotency: *i})
+	return nil
+}

@@ -1,0 +1,258 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// claims adds the difference of what the objects held before the change and
+// what they hold after it.
+func (x *editor) claims() error {
+	l := ledger{x: x, lost: map[string]bool{}, gained: map[string]gain{}, amounts: map[string]map[string]int64{}}
+	for _, e := range x.order {
+		if e.old == e.now {
+			continue
+		}
+		var was, is api.Claims
+		if e.old != nil {
+			was = claimsOf(e.old.obj)
+		}
+		if e.now != nil {
+			is = claimsOf(e.now.obj)
+		}
+		if err := l.unique(e, was.Unique, is.Unique); err != nil {
+			return err
+		}
+		if err := l.refs(e, was.Refs, is.Refs); err != nil {
+			return err
+		}
+		l.count(was.Counts, -1)
+		l.count(is.Counts, 1)
+	}
+	if err := l.take(); err != nil {
+		return err
+	}
+	if err := l.counters(); err != nil {
+		return err
+	}
+	for _, at := range x.d.free {
+		if err := x.unused(at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ledger sums up what a change takes and gives back. Keys keep the order in
+// which they came, so that equal changes make equal transactions.
+type ledger struct {
+	x       *editor
+	lost    map[string]bool
+	losts   []string
+	gained  map[string]gain
+	gains   []string
+	amounts map[string]map[string]int64
+	counted []string
+}
+
+type gain struct {
+	u  api.Unique
+	by *entry
+}
+
+func hasKey(list []api.Unique, key string) bool {
+	return slices.ContainsFunc(list, func(u api.Unique) bool { return u.Key == key })
+}
+
+func (l *ledger) unique(e *edit, was, is []api.Unique) error {
+	for _, u := range was {
+		if !hasKey(is, u.Key) {
+			l.lost[u.Key] = true
+			l.losts = append(l.losts, u.Key)
+		}
+	}
+	for _, u := range is {
+		if hasKey(was, u.Key) {
+			continue
+		}
+		if other, twice := l.gained[u.Key]; twice && other.by != e.now {
+			return taken(u, other.by)
+		}
+		l.gained[u.Key] = gain{u, e.now}
+		l.gains = append(l.gains, u.Key)
+	}
+	return nil
+}
+
+// take claims the unique keys, or says who has them.
+func (l *ledger) take() error {
+	d, st := l.x.d, l.x.st
+	for _, key := range l.losts {
+		if _, again := l.gained[key]; !again {
+			d.remove(claimKey(key))
+		}
+	}
+	for _, key := range l.gains {
+		g := l.gained[key]
+		if h, ok := st.now.t.owners.Get(key); ok && !l.lost[key] {
+			return taken(g.u, st.now.t.get(h.kind, h.id))
+		}
+		// One that was held before the stage is given up in it by its holder, whose
+		// own revision is compared.
+		if _, ok := st.base.t.owners.Get(key); !ok {
+			d.need(claimKey(key), 0)
+		}
+		d.put(claimKey(key), []byte(g.by.id()))
+	}
+	return nil
+}
+
+// taken is the problem for a unique key that another object holds.
+func taken(u api.Unique, by *entry) error {
+	return api.NewProblem(409, u.Code, u.Field, "choose another, or delete the one that has it", "%s is taken by %s", claimed(u), describe(by))
+}
+
+// claimed is what a unique key is about, for people: the last part of the key.
+func claimed(u api.Unique) string {
+	what, value, _ := strings.Cut(u.Key, "/")
+	if what == "token" {
+		return "the secret"
+	}
+	if i := strings.LastIndexByte(value, '/'); i >= 0 {
+		value = value[i+1:]
+	}
+	if word, ok := map[string]string{"ip": "address", "mac": "MAC address", "vni": "VNI"}[what]; ok {
+		what = word
+	}
+	return fmt.Sprintf("the %s %q", what, value)
+}
+
+func describe(e *entry) string {
+	if e == nil {
+		return "another object"
+	}
+	return fmt.Sprintf("%s %s (%s)", e.kind, e.obj.GetMeta().Name, e.id())
+}
+
+func (l *ledger) refs(e *edit, was, is []api.Ref) error {
+	d, st := l.x.d, l.x.st
+	at := e.now
+	if at == nil {
+		at = e.old
+	}
+	row := func(r api.Ref) refRow { return refRow{r.Kind, r.ID, e.kind.Name, at.id()} }
+	had, has := map[refRow]bool{}, map[refRow]bool{}
+	for _, r := range was {
+		had[row(r)] = true
+	}
+	for _, r := range is {
+		if k := row(r); !had[k] && !has[k] {
+			if err := l.refer(r); err != nil {
+				return err
+			}
+			if base := st.base.t.get(r.Kind, r.ID); base != nil {
+				d.need(base.key(partSpec), base.mod[partSpec])
+			}
+			d.put(refKey(k), []byte("{}"))
+		}
+		has[row(r)] = true
+	}
+	for _, r := range was {
+		if k := row(r); !has[k] && had[k] {
+			had[k] = false
+			d.remove(refKey(k))
+		}
+	}
+	return nil
+}
+
+// refer checks that what is referred to from now on is there, and stays.
+func (l *ledger) refer(r api.Ref) error {
+	e := l.x.d.t.get(r.Kind, r.ID)
+	if e == nil {
+		return api.NewProblem(422, "reference_not_found", r.Field, "list what there is, and choose one of it", "there is no %s %q", r.Kind, r.ID)
+	}
+	if m := e.obj.GetMeta(); m.Deleting() {
+		return api.NewProblem(422, "reference_not_found", r.Field, "choose another one", "%s %s is being deleted", r.Kind, m.Name)
+	}
+	return nil
+}
+
+func (l *ledger) count(counts []api.Count, sign int64) {
+	for _, c := range counts {
+		sum := l.amounts[c.Key]
+		if sum == nil {
+			sum = map[string]int64{}
+			l.amounts[c.Key] = sum
+			l.counted = append(l.counted, c.Key)
+		}
+		for name, n := range c.Amounts {
+			sum[name] += sign * n
+		}
+	}
+}
+
+// counters writes the counters that changed. They are only counted here; whoever
+// decided has held them against their limits, which the comparison makes good.
+func (l *ledger) counters() error {
+	d, st := l.x.d, l.x.st
+	for _, key := range l.counted {
+		have, _ := d.t.counts.Get(key)
+		sum, changed := maps.Clone(have.amounts), false
+		if sum == nil {
+			sum = map[string]int64{}
+		}
+		for name, n := range l.amounts[key] {
+			changed = changed || n != 0
+			if sum[name] += n; sum[name] == 0 {
+				delete(sum, name)
+			}
+		}
+		if !changed {
+			continue
+		}
+		base, _ := st.base.t.counts.Get(key)
+		d.need(countKey(key), base.mod)
+		if len(sum) == 0 {
+			d.remove(countKey(key))
+			d.t.counts.Delete(key)
+			continue
+		}
+		value, err := json.Marshal(sum)
+		if err != nil {
+			return fmt.Errorf("count %s: %w", key, err)
+		}
+		d.put(countKey(key), value)
+		d.t.counts.Set(key, count{amounts: sum})
+	}
+	return nil
+}
+
+// unused refuses the deletion of what others refer to after the change.
+func (x *editor) unused(at touched) error {
+	var names []string
+	more := false
+	x.d.t.refs.Ascend(refRow{at.kind, at.id, "", ""}, func(r refRow) bool {
+		if r.targetKind != at.kind || r.targetID != at.id {
+			return false
+		}
+		if more = len(names) == 3; more {
+			return false
+		}
+		names = append(names, describe(x.d.t.get(r.kind, r.id)))
+		return true
+	})
+	if len(names) == 0 {
+		return nil
+	}
+	who := strings.Join(names, ", ")
+	if more {
+		who += " and others"
+	}
+	return api.NewProblem(409, "in_use", "", "delete those first", "%s is in use by %s", describe(x.st.now.t.get(at.kind, at.id)), who)
+}

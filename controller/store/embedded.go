@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Embedded is an etcd of one member in this process. It listens on nothing: its
+// one client is in the process.
+type Embedded struct {
+	Dir string // made with mode 0700; one process at a time may use it
+	// NoSync leaves out fsync. For tests: what a crash of the machine leaves is undefined.
+	NoSync bool
+}
+
+const (
+	embeddedTxnOps  = 2048
+	maxRequestBytes = 8 << 20
+	quotaBytes      = 8 << 30
+	// retention is how many revisions etcd keeps: ten times what watchers can go
+	// back, so that a restarted process finds the past.
+	retention    = "100000"
+	readyTimeout = 30 * time.Second
+)
+
+// server is a running embedded etcd.
+type server struct {
+	etcd   *embed.Etcd
+	client *clientv3.Client
+}
+
+func startServer(ctx context.Context, e Embedded, log *slog.Logger) (*server, error) {
+	if err := os.MkdirAll(e.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the store's directory: %w", err)
+	}
+	cfg := embed.NewConfig()
+	cfg.Dir = e.Dir
+	cfg.UnsafeNoFsync = e.NoSync
+	// The member needs a name for itself; nothing listens there.
+	cfg.ListenClientUrls, cfg.ListenPeerUrls = nil, nil
+	cfg.MaxTxnOps = embeddedTxnOps
+	cfg.MaxRequestBytes = maxRequestBytes
+	cfg.QuotaBackendBytes = quotaBytes
+	cfg.AutoCompactionMode = embed.CompactorModeRevision
+	cfg.AutoCompactionRetention = retention
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(forward{log: log.With("part", "etcd")}))
+	srv, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start the embedded etcd in %s: %w", e.Dir, err)
+	}
+	s := &server{etcd: srv}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	select {
+	case <-srv.Server.ReadyNotify():
+	case err = <-srv.Err():
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	if err != nil {
+		srv.Close()
+		return nil, fmt.Errorf("start the embedded etcd in %s: %w", e.Dir, err)
+	}
+	s.client = v3client.New(srv.Server)
+	return s, nil
+}
+
+// forget ends the leases of processes that used this etcd before: it runs in
+// this one, so none of them is alive, and nobody has to wait for their end.
+func (s *server) forget(ctx context.Context) error {
+	r, err := s.client.Get(ctx, livePrefix, clientv3.WithPrefix())
+	if err != nil {
+		return fmt.Errorf("find the processes before this one: %w", err)
+	}
+	for _, kv := range r.Kvs {
+		if kv.Lease == 0 {
+			continue
+		}
+		if _, err := s.client.Revoke(ctx, clientv3.LeaseID(kv.Lease)); err != nil {
+			return fmt.Errorf("end the lease of the process before this one: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *server) stop() error {
+	err := s.client.Close()
+	s.etcd.Close()
+	if errors.Is(err, context.Canceled) { // that is how an in-process client says that it is closed
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("close the embedded etcd: %w", err)
+	}
+	return nil
+}
+
+// forward is a zap core that passes on what people must know of etcd: errors.
+type forward struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+// Enabled implements zapcore.Core.
+func (f forward) Enabled(l zapcore.Level) bool { return l >= zapcore.ErrorLevel }
+
+// With implements zapcore.Core.
+func (f forward) With(fields []zapcore.Field) zapcore.Core {
+	return forward{f.log, append(f.fields[:len(f.fields):len(f.fields)], fields...)}
+}
+
+// Check implements zapcore.Core.
+func (f forward) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if f.Enabled(e.Level) {
+		return c.AddCore(e, f)
+	}
+	return c
+}
+
+// Write implements zapcore.Core.
+func (f forward) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, list := range [][]zapcore.Field{f.fields, fields} {
+		for _, x := range list {
+			x.AddTo(enc)
+		}
+	}
+	f.log.Error(e.Message, "details", enc.Fields)
+	return nil
+}
+
+// Sync implements zapcore.Core.
+func (f forward) Sync() error { return nil }

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"iter"
+	"maps"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// View is an immutable picture of all objects at one revision. It implements
+// api.View, costs nothing to keep, and may be used by many at once.
+type View struct {
+	t   *tables
+	rev int64
+}
+
+var _ api.View = (*View)(nil)
+
+// Revision implements api.View.
+func (v *View) Revision() int64 { return v.rev }
+
+// Get implements api.View.
+func (v *View) Get(kind, id string) api.Object {
+	if e := v.t.get(kind, id); e != nil {
+		return e.obj
+	}
+	return nil
+}
+
+// Lookup implements api.View. An ID of another project is as one that does
+// not exist, unless the project is empty.
+func (v *View) Lookup(kind, project, nameOrID string) api.Object {
+	if o := v.Get(kind, nameOrID); o != nil && (project == "" || o.GetMeta().Project == project) {
+		return o
+	}
+	m := api.Meta{Name: nameOrID, Project: project}
+	h, ok := v.t.owners.Get(api.NameClaim(kind, &m).Key)
+	if !ok || h.kind != kind {
+		return nil
+	}
+	return v.Get(kind, h.id)
+}
+
+// List implements api.View.
+func (v *View) List(kind, project, after string) iter.Seq[api.Object] {
+	if project != "" {
+		return v.holders(refRow{inProject, project, kind, after})
+	}
+	return func(yield func(api.Object) bool) {
+		v.t.objects.Ascend(probeOf(kind, after), func(e *entry) bool {
+			if e.kind != kind {
+				return false
+			}
+			return e.id() == after || yield(e.obj)
+		})
+	}
+}
+
+// Referrers implements api.View.
+func (v *View) Referrers(kind, targetKind, targetID string) iter.Seq[api.Object] {
+	return v.holders(refRow{targetKind, targetID, kind, ""})
+}
+
+// holders yields the objects of the rows behind the given one, as long as they
+// are of the same target and kind.
+func (v *View) holders(from refRow) iter.Seq[api.Object] {
+	return func(yield func(api.Object) bool) {
+		v.t.refs.Ascend(from, func(r refRow) bool {
+			if r.targetKind != from.targetKind || r.targetID != from.targetID || r.kind != from.kind {
+				return false
+			}
+			if r.id == from.id {
+				return true
+			}
+			o := v.Get(r.kind, r.id)
+			return o == nil || yield(o)
+		})
+	}
+}
+
+// Owner implements api.View.
+func (v *View) Owner(key string) string {
+	h, _ := v.t.owners.Get(key)
+	return h.id
+}
+
+// Used implements api.View.
+func (v *View) Used(key string) map[string]int64 {
+	c, _ := v.t.counts.Get(key)
+	return maps.Clone(c.amounts)
+}
+
+// Alive implements api.View.
+func (v *View) Alive(host string) bool {
+	_, ok := v.t.alive.Get(host)
+	return ok
+}
+
+// Idempotency returns what was written under the key within the last day, or nil.
+func (v *View) Idempotency(key string) *Idempotency {
+	r, ok := v.t.idem.Get(key)
+	if !ok {
+		return nil
+	}
+	i := r.Idempotency
+	return &i
+}
