@@ -20,6 +20,7 @@ type app struct {
 	getenv   func(string) string
 	now      func() time.Time
 	readFile func(string) ([]byte, error)
+	ready    func(url string) // told once a daemon serves; may be nil
 }
 
 // run parses and executes the arguments and returns the exit code.
@@ -46,7 +47,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run Cairn:"}, &cobra.Group{ID: "resources", Title: "Work with resources:"})
-	for _, c := range []*cobra.Command{a.versionCommand()} {
+	for _, c := range []*cobra.Command{a.controllerCommand(), a.versionCommand()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -39,7 +37,7 @@ type found struct{ server, tokenFile, caFile string }
 func (a *app) candidates() []found {
 	var out []found
 	for _, dir := range []string{defaultData, labData} {
-		f := found{"https://127.0.0.1:7443", filepath.Join(dir, "admin.token"), filepath.Join(dir, "ca.pem")}
+		f := found{"https://127.0.0.1:7443", filepath.Join(dir, "admin.token"), filepath.Join(dir, "ca.crt")}
 		if b, err := a.readFile(filepath.Join(dir, "server")); err == nil {
 			f.server = strings.TrimSpace(string(b))
 		}
@@ -141,9 +139,4 @@ func (n *connection) close() {
 	if n.client != nil {
 		n.client.Close()
 	}
-}
-
-// isMissing tells that a file is not there, or not for us.
-func isMissing(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, os.ErrPermission)
 }

@@ -64,6 +64,9 @@ func (n *connection) watch(ctx context.Context, k api.Kind, format string, list 
 		}
 	}
 	for e, err := range n.client.Watch(ctx, k, o) {
+		if ctx.Err() != nil {
+			return nil // interrupted, which is how a watch ends
+		}
 		if err != nil {
 			return err
 		}
@@ -74,7 +77,7 @@ func (n *connection) watch(ctx context.Context, k api.Kind, format string, list 
 			return err
 		}
 	}
-	return nil // interrupted, which is how a watch ends
+	return nil
 }
 
 func (n *connection) printChange(ctx context.Context, k api.Kind, format, what string, o api.Object) error {

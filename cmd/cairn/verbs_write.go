@@ -144,8 +144,8 @@ func deleteCommand(n *connection, k api.Kind) *cobra.Command {
 	c := &cobra.Command{Use: "delete NAME", Aliases: []string{"rm"}, Short: "Delete " + article(k.Name), Args: oneArg}
 	ch := newChange(n, k, c)
 	ch.ifMatch(c)
-	if k.Name == api.KindHost {
-		c.Flags().BoolVar(&ch.write.Force, "force", false, "also when it does not answer; only if it is gone for good")
+	if !k.Immediate {
+		c.Flags().BoolVar(&ch.write.Force, "force", false, "give up what is on a host that is gone for good (cloud administrators)")
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
 		return ch.do(c, func(ctx context.Context, cl *client.Client, project string) (client.Result, error) {

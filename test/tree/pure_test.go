@@ -13,7 +13,7 @@ var pureDirs = []string{"api", "scheduler", "network"}
 
 // isPure: the pure packages, and what plans in the agent.
 func isPure(f file) bool {
-	return !f.test && (slices.Contains(pureDirs, f.dir) || f.dir == "agent" && strings.Contains(f.path, "/plan"))
+	return !f.test && (slices.Contains(pureDirs, f.dir) || f.dir == "agent" && strings.Contains(f.path, "plan"))
 }
 
 // ban forbids a package, or some of its names, in pure code.

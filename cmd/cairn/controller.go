@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cairn-cloud/cairn/api/rest"
+	"github.com/cairn-cloud/cairn/controller"
+	"github.com/cairn-cloud/cairn/controller/pki"
+)
+
+// controllerFlags say how a controller runs.
+type controllerFlags struct {
+	data               string
+	listen, san        []string
+	allowPrivateImport bool
+	etcd               etcdFlags
+}
+
+func (f *controllerFlags) add(c *cobra.Command, listen string) {
+	c.Flags().StringVar(&f.data, "data", defaultData, "directory of the CA, the images and the embedded etcd")
+	c.Flags().StringArrayVar(&f.listen, "listen", []string{listen}, "address to serve the API on; may be given many times")
+	c.Flags().StringArrayVar(&f.san, "san", nil, "further name or address by which clients reach this controller; may be given many times")
+	c.Flags().BoolVar(&f.allowPrivateImport, "allow-private-import", false, "let images be imported from private and local addresses")
+}
+
+func (a *app) controllerCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "controller", Short: "Run the control plane", Args: noArgs,
+		Long: "Runs the control plane: the API, the scheduler and the reconcilers, with an etcd inside unless one is named.\n" +
+			"At first start it makes a CA and an admin token, in the data directory. Stopping it stops no guest.",
+	}
+	f := &controllerFlags{}
+	f.add(c, ":7443")
+	f.etcd.add(c)
+	logger := a.logFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		log, err := logger()
+		if err != nil {
+			return err
+		}
+		return a.runController(c.Context(), log, f, a.ready)
+	}
+	return c
+}
+
+// runController wires a controller and runs it until ctx ends. ready is told
+// the URL once requests are served.
+func (a *app) runController(ctx context.Context, log *slog.Logger, f *controllerFlags, ready func(url string)) (err error) {
+	if err := os.MkdirAll(f.data, 0o755); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	ca, err := pki.Open(filepath.Join(f.data, "pki"), a.now(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	listeners, err := listen(ctx, f.listen)
+	if err != nil {
+		return err
+	}
+	served := false
+	defer func() {
+		for _, l := range listeners {
+			if !served {
+				_ = l.Close() // it was never used
+			}
+		}
+	}()
+	st, err := f.etcd.open(ctx, log, filepath.Join(f.data, "etcd"), a.now)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	ctl, err := controller.New(controller.Options{Store: st, CA: ca, Now: a.now, Rand: rand.Reader, DataDir: f.data, Log: log, AllowPrivateImport: f.allowPrivateImport})
+	if err != nil {
+		return err
+	}
+	if err := firstStart(ctx, ctl, f.data, ca.PEM()); err != nil {
+		return err
+	}
+	server, err := newServer(ctl, ca, f, listeners, log, a)
+	if err != nil {
+		return err
+	}
+	url := ownURL(listeners[0])
+	if err := os.WriteFile(filepath.Join(f.data, "server"), []byte(url+"\n"), 0o644); err != nil {
+		return err
+	}
+	served = true
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return ctl.Run(ctx) })
+	g.Go(func() error { return serve(ctx, log, server, listeners) })
+	if ready != nil {
+		ready(url)
+	}
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// firstStart makes what a new cloud begins with, and leaves for its owner the
+// admin token and the CA's certificate.
+func firstStart(ctx context.Context, ctl *controller.Controller, data string, ca []byte) error {
+	if err := os.WriteFile(filepath.Join(data, "ca.crt"), ca, 0o644); err != nil {
+		return err
+	}
+	token, err := ctl.Backend().Bootstrap(ctx)
+	if err != nil {
+		return fmt.Errorf("begin the cloud: %w", err)
+	}
+	if token == "" {
+		return nil // begun before
+	}
+	return os.WriteFile(filepath.Join(data, "admin.token"), []byte(token+"\n"), 0o600)
+}
+
+func newServer(ctl *controller.Controller, ca *pki.CA, f *controllerFlags, listeners []net.Listener, log *slog.Logger, a *app) (*http.Server, error) {
+	api, err := rest.New(rest.Options{Backend: ctl.Backend(), Now: a.now, Log: log, Version: version, Random: rand.Reader})
+	if err != nil {
+		return nil, err
+	}
+	own := ca.Server(names(f.san, listeners), a.now)
+	return api.HTTPServer(ca.ServerTLS(own)), nil
+}
+
+// names are those by which this controller may be reached: what was said, the
+// machine's name, and the addresses that it listens on.
+func names(said []string, listeners []net.Listener) []string {
+	out := append([]string{"localhost", "127.0.0.1", "::1"}, said...)
+	if host, err := os.Hostname(); err == nil {
+		out = append(out, host)
+	}
+	for _, l := range listeners {
+		at, ok := l.Addr().(*net.TCPAddr)
+		if !ok {
+			continue
+		}
+		if !at.IP.IsUnspecified() {
+			out = append(out, at.IP.String())
+			continue
+		}
+		all, err := net.InterfaceAddrs()
+		if err != nil {
+			continue // what was said must do
+		}
+		for _, x := range all {
+			if n, ok := x.(*net.IPNet); ok {
+				out = append(out, n.IP.String())
+			}
+		}
+	}
+	return out
+}
+
+// ownURL is how this machine reaches a listener.
+func ownURL(l net.Listener) string {
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if ip := net.ParseIP(host); err != nil || ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "https://" + net.JoinHostPort(host, port)
+}
