@@ -36,10 +36,22 @@ func (b *Backend) View(ctx context.Context, atLeast int64) (api.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v, nil
+	return shown{v}, nil
 }
 
 // Watch implements rest.Backend.
 func (b *Backend) Watch(ctx context.Context, kind string, after api.Cursor) iter.Seq2[api.WatchEvent, error] {
-	return b.store.Watch(ctx, kind, after)
+	return func(yield func(api.WatchEvent, error) bool) {
+		for e, err := range b.store.Watch(ctx, kind, after) {
+			if err == nil && (e.Kind == api.KindHost || e.Kind == api.KindProject) {
+				var v *store.View
+				if v, err = b.store.View(ctx, e.Cursor.Revision); err == nil {
+					e.Object = present(v, e.Object)
+				}
+			}
+			if !yield(e, err) || err != nil {
+				return
+			}
+		}
+	}
 }

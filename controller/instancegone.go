@@ -45,6 +45,7 @@ func withInstance(c store.Change, v api.View, i *api.Instance, now time.Time) st
 			p.Generation++
 			p.UpdatedAt = now
 			c.Update = append(c.Update, p)
+			c.Status = append(c.Status, portDown(p, p.Generation))
 		}
 	}
 	return c

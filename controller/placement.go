@@ -223,6 +223,9 @@ func (b *batch) decide(i *api.Instance, d scheduler.Decision, now time.Time) {
 		b.settled = append(b.settled, i.ID)
 		n.Placement = api.Placement{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.Epoch + 1, Reason: d.Reason}
 		n.Status.Host, n.Status.Epoch, n.Status.Addresses = d.HostName, n.Placement.Epoch, addressesOf(i)
+		if n.Status.Condition(conditionImage) != nil { // the last word before the status is the agent's
+			n.Status.SetCondition(api.Condition{Type: conditionImage, OK: true, Reason: "Ready", Since: now})
+		}
 		n.Status.SetCondition(api.Condition{Type: conditionScheduled, OK: true, Reason: "Placed", Message: "it runs on " + d.HostName + ": " + d.Reason, Since: now})
 		b.change.Events = append(b.change.Events, eventAbout(i, actorScheduler, "Scheduled", "placed on "+d.HostName+": "+d.Reason))
 	}

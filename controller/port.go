@@ -9,7 +9,11 @@ var portKind = Kind{Name: api.KindPort, Admit: admitPort, Remove: removePort, Pr
 func admitPort(a *admission, old, o api.Object) error {
 	p := o.(*api.Port)
 	if old == nil {
-		return a.givePort("spec", p)
+		if err := a.givePort("spec", p); err != nil {
+			return err
+		}
+		a.change.Status = append(a.change.Status, portDown(p, 1))
+		return nil
 	}
 	was := old.(*api.Port)
 	for _, r := range []struct {
@@ -43,4 +47,11 @@ func previewPort(_ *admission, o api.Object, p *api.Preview) {
 	if at := o.(*api.Port).Spec.Address; at.IsValid() {
 		p.Addresses = append(p.Addresses, at.String())
 	}
+}
+
+// portDown is a port that no instance has: nothing is left to be done for it. Its
+// status is the control plane's then, and an agent's while an instance has it.
+func portDown(p *api.Port, generation int64) *api.Port {
+	p.Status = api.PortStatus{Status: api.Status{State: api.StateDown, ObservedGeneration: generation}}
+	return p
 }

@@ -178,7 +178,7 @@ func (b *Backend) written(ctx context.Context, out *outcome, rev int64) (api.Wri
 	if err != nil {
 		return api.Written{}, err
 	}
-	o := v.Get(out.kind, out.id)
+	o := present(v, v.Get(out.kind, out.id))
 	if s := out.admission.secret; s != "" && o != nil {
 		o = withSecret(o, s)
 	}

@@ -1,0 +1,59 @@
+package controller
+
+import (
+	"iter"
+
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/controller/store"
+)
+
+// shown is a view as readers see it: what is counted or leased elsewhere is
+// merged into the status of hosts and projects. It is stored nowhere else, so it is
+// never out of date and costs no write.
+type shown struct{ *store.View }
+
+// Get implements api.View.
+func (s shown) Get(kind, id string) api.Object { return present(s.View, s.View.Get(kind, id)) }
+
+// Lookup implements api.View.
+func (s shown) Lookup(kind, project, nameOrID string) api.Object {
+	return present(s.View, s.View.Lookup(kind, project, nameOrID))
+}
+
+// List implements api.View.
+func (s shown) List(kind, project, after string) iter.Seq[api.Object] {
+	list := s.View.List(kind, project, after)
+	if kind != api.KindHost && kind != api.KindProject {
+		return list
+	}
+	return func(yield func(api.Object) bool) {
+		for o := range list {
+			if !yield(present(s.View, o)) {
+				return
+			}
+		}
+	}
+}
+
+// present merges into a copy of the object what its record does not hold.
+func present(v api.View, o api.Object) api.Object {
+	switch o := o.(type) {
+	case *api.Host:
+		h := *o
+		h.Status.Reserved = v.Used(api.ReservationKey(h.ID))
+		switch {
+		case h.Status.CPUs == 0:
+			h.Status.State = api.StatePending // it has not said yet what it is
+		case v.Alive(h.ID):
+			h.Status.State = api.StateReady
+		default:
+			h.Status.State = api.StateNotReady
+		}
+		return &h
+	case *api.Project:
+		p := *o
+		p.Status.Usage = v.Used(api.QuotaKey(p.ID))
+		return &p
+	}
+	return o
+}
