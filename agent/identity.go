@@ -53,7 +53,7 @@ func Enrol(ctx context.Context, o EnrolOptions) (*Identity, error) {
 		return id, err
 	}
 	if o.JoinToken == "" {
-		return nil, fmt.Errorf("this machine is not a host yet: give a join token (cairn create join-token)")
+		return nil, fmt.Errorf("this machine is not a host yet: give a join token (cairn join-token create NAME)")
 	}
 	if err := os.MkdirAll(o.Layout.PKI(), 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the host's key: %w", err)

@@ -36,7 +36,7 @@ func (a *admission) judgeJoinToken(secret string) (*api.JoinToken, error) {
 	refused := func(code, hint, format string, args ...any) error {
 		return api.NewProblem(403, code, "secret", hint, format, args...)
 	}
-	const again = "make a new one: cairn create join-token"
+	const again = "make a new one: cairn join-token create NAME"
 	rest, ok := strings.CutPrefix(secret, "cjt_")
 	parts := strings.Split(rest, ".")
 	if !ok || len(parts) != 3 {

@@ -23,7 +23,7 @@ func ParseJoinSecret(s string) (JoinSecret, error) {
 	rest, ok := strings.CutPrefix(strings.TrimSpace(s), "cjt_")
 	parts := strings.Split(rest, ".")
 	if !ok || len(parts) != 3 || parts[0] == "" || parts[1] == "" || len(parts[2]) != 64 {
-		return JoinSecret{}, fmt.Errorf("read the join token: it is not of the form cjt_….….…; copy all of what `cairn create join-token` printed")
+		return JoinSecret{}, fmt.Errorf("read the join token: it is not of the form cjt_….….…; copy all of what `cairn join-token create NAME` printed")
 	}
 	return JoinSecret{TokenID: parts[0], CAPin: parts[2]}, nil
 }
