@@ -51,6 +51,9 @@ func (n *connection) printList(ctx context.Context, k api.Kind, format string, l
 		}
 		return nil
 	}
+	if isLog(k) {
+		slices.SortStableFunc(list, func(a, b api.Object) int { return a.GetMeta().CreatedAt.Compare(b.GetMeta().CreatedAt) })
+	}
 	if format == "table" || format == "wide" {
 		return n.printTable(ctx, k, format, list)
 	}
@@ -77,11 +80,19 @@ func (a *app) printValue(format string, v any) error {
 	return e.Encode(v)
 }
 
-// columns of a table: the kind's own between what all have.
+// columns of a table: the kind's own between what all have. What is in effect
+// as soon as it is written has no state worth a column; what nobody makes by
+// hand, such as an event, has no name worth one.
 func columns(k api.Kind, format string) []api.Column {
-	c := []api.Column{{Title: "NAME", Path: "name"}, {Title: "STATE", Path: "status.state"}}
+	var c []api.Column
 	if format == "wide" {
-		c = append([]api.Column{{Title: "ID", Path: "id"}}, c...)
+		c = append(c, api.Column{Title: "ID", Path: "id"})
+	}
+	if !isLog(k) {
+		c = append(c, api.Column{Title: "NAME", Path: "name"})
+	}
+	if !k.Immediate {
+		c = append(c, api.Column{Title: "STATE", Path: "status.state"})
 	}
 	c = append(c, k.Columns...)
 	if format == "wide" {
@@ -90,8 +101,14 @@ func columns(k api.Kind, format string) []api.Column {
 			c = append(c, api.Column{Title: "PROJECT", Path: "project"})
 		}
 	}
+	if isLog(k) {
+		return c
+	}
 	return append(c, api.Column{Title: "AGE", Path: "created_at"})
 }
+
+// isLog tells kinds that are records of what happened.
+func isLog(k api.Kind) bool { return k.Immediate && !k.Can(api.VerbCreate) }
 
 // tree is an object as JSON sees it.
 func tree(v any) any {

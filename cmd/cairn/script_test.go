@@ -158,9 +158,9 @@ func TestWatch_printsEveryChangeUntilInterrupted(t *testing.T) {
 			t.Fatalf("the watch never printed %q", prefix)
 		}
 	}
-	expect("put\tbefore\tready")
+	expect("put\tbefore\t")
 	do("network", "create", "after")
-	expect("put\tafter\tready")
+	expect("put\tafter\t")
 	do("network", "delete", "before")
 	expect("delete\tbefore")
 	interrupt()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -32,6 +33,8 @@ func (n *connection) row(cols []api.Column, format string, o api.Object) []strin
 		s := strings.ReplaceAll(cell(at(t, c.Path)), "\n", " ")
 		if c.Path == "created_at" {
 			s = age(n.app.now(), s)
+		} else if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+			s = t.UTC().Format(time.RFC3339) // to the second
 		}
 		if format != "wide" {
 			s = shorten(s, 60)

@@ -21,6 +21,7 @@ var arrows = []arrow{
 	{"network", []string{"api"}, "the plan of a host's network is a function of values"},
 	{"network/linux", []string{"api", "network"}, "it carries out plans and decides nothing"},
 	{"controller/store", []string{"api"}, "it keeps objects and knows no rules about them"},
+	{"controller/store/storetest", []string{"controller/store"}, "it opens real stores for tests, and nothing else"},
 	{"controller/pki", []string{"api"}, "it signs certificates and knows nothing of who asks"},
 	{"controller", []string{"api", "scheduler", "controller/*"}, "it never meets an agent: the two speak through objects only"},
 	{"agent", []string{"api", "api/client", "network"}, "an agent is an ordinary client of the API; it reaches the machine through drivers that it declares"},
@@ -90,7 +91,7 @@ var only = []struct {
 }{
 	{"libvirt.org/go/libvirt", []string{"agent/libvirt"}, "the hypervisor is behind one interface, so that the rest is tested and simulated without it"},
 	{"go.etcd.io", []string{"controller/store", "test", "bench"}, "etcd is behind the store, which is where transactions and claims are got right once"},
-	{"github.com/hashicorp/go-memdb", []string{"controller/store"}, "the in-memory copy is the store's secret (ADR 0005)"},
+	{"github.com/tidwall/btree", []string{"controller/store"}, "the in-memory copy is the store's secret (ADR 0005)"},
 	{"github.com/vishvananda", []string{"network/linux", "agent", "deploy/lab", "test", "bench"}, "links are touched where plans are carried out"},
 	{"github.com/google/nftables", []string{"network/linux", "test"}, "rules are written in one place"},
 	{"github.com/labstack/echo", []string{"api/rest"}, "the web framework is the REST server's own affair"},
