@@ -48,6 +48,8 @@ func startServer(ctx context.Context, e Embedded, log *slog.Logger) (*server, er
 	cfg.UnsafeNoFsync = e.NoSync
 	// The member needs a name for itself; nothing listens there.
 	cfg.ListenClientUrls, cfg.ListenPeerUrls = nil, nil
+	// There is nobody to wait for in an election of one.
+	cfg.TickMs, cfg.ElectionMs = 50, 250
 	cfg.MaxTxnOps = embeddedTxnOps
 	cfg.MaxRequestBytes = maxRequestBytes
 	cfg.QuotaBackendBytes = quotaBytes
