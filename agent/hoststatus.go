@@ -59,6 +59,14 @@ func (a *Agent) hostStatus(ctx context.Context) (api.HostStatus, error) {
 		DiskGiB:        int64(st.Blocks) * st.Bsize >> 30,
 		Virtualization: info.Virtualization, Versions: maps.Clone(info.Versions), Missing: a.o.Missing,
 	}
+	for _, o := range []struct {
+		has    *int64
+		offers int64
+	}{{&s.CPUs, a.o.Size.VCPUs}, {&s.MemoryMiB, a.o.Size.MemoryMiB}, {&s.DiskGiB, a.o.Size.DiskGiB}} {
+		if o.offers > 0 {
+			*o.has = o.offers
+		}
+	}
 	s.State = api.StateReady
 	if s.Versions == nil {
 		s.Versions = map[string]string{}
