@@ -76,7 +76,7 @@ func (f *feeds) see(v api.View, e api.WatchEvent) {
 	gone := e.Type == api.EventDelete
 	switch o := e.Object.(type) {
 	case *api.Instance:
-		f.seeInstance(v, o, gone)
+		f.seeInstance(o, gone)
 	case *api.Port:
 		if !f.stamped(o.ID, stamp{revision: o.Revision}, gone) {
 			f.dirtyNet(o.Spec.Network, item{api.KindPort, o.ID})
@@ -106,7 +106,7 @@ func (f *feeds) stamped(id string, s stamp, gone bool) bool {
 	return same
 }
 
-func (f *feeds) seeInstance(v api.View, i *api.Instance, gone bool) {
+func (f *feeds) seeInstance(i *api.Instance, gone bool) {
 	before := f.stamps[i.ID]
 	if f.stamped(i.ID, stamp{i.Revision, i.Placement.Host, i.Placement.Epoch}, gone) {
 		return
@@ -116,10 +116,7 @@ func (f *feeds) seeInstance(v api.View, i *api.Instance, gone bool) {
 	if before.host != i.Placement.Host {
 		f.dirtyHost(before.host, at)
 	}
-	for o := range v.Referrers(api.KindPort, api.KindInstance, i.ID) {
-		f.dirtyNet(o.(*api.Port).Spec.Network, item{api.KindPort, o.GetMeta().ID})
-	}
-	for _, n := range i.Spec.NICs { // ports that went with it
+	for _, n := range i.Spec.NICs { // also the ports that went with it
 		f.dirtyNet(n.Network, item{api.KindPort, n.Port})
 	}
 }

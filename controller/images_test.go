@@ -84,6 +84,13 @@ func TestUpload_inPartsUntilTheImageIsReady(t *testing.T) {
 	}
 	_, err = c.b.Upload(c.ctx, img, 0, true, bytes.NewReader(b))
 	refused(t, err, 409, "image_complete", "status.state")
+	announced := c.newImage("announced", api.ImageSpec{SizeBytes: int64(len(b))})
+	if _, err := c.b.Upload(c.ctx, announced, 0, true, bytes.NewReader(b)); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.getImage(announced.ID); got.Generation != 1 || got.Status.ObservedGeneration != 1 {
+		t.Errorf("one of the size that was announced: generation %d, observed %d", got.Generation, got.Status.ObservedGeneration)
+	}
 }
 
 func TestUpload_refusesWithTheReasonAndKeepsNothing(t *testing.T) {

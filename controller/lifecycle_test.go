@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/controller/store"
@@ -49,6 +50,39 @@ func TestDelete_inWhateverStateAnInstanceIs(t *testing.T) {
 		c.until("it is gone", func(v api.View) bool { return v.Get(api.KindInstance, id) == nil })
 	}
 	c.nothingLeft()
+}
+
+// TestDelete_waitsForTheCurrentPlacement: that nothing is left where the
+// instance once was says nothing of where it is.
+func TestDelete_waitsForTheCurrentPlacement(t *testing.T) {
+	c := newCloud(t)
+	host := c.host("h1", 8, 8192, 100)
+	v, now := c.view(), time.Now()
+	for _, x := range []struct {
+		name     string
+		host     string
+		deleting bool
+		state    api.State
+		epoch    int64
+		want     bool
+	}{
+		{"never placed", "", false, api.StatePending, 0, true},
+		{"placed", host, true, api.StateRunning, 2, false},
+		{"gone from an earlier host", host, true, api.StateGone, 1, false},
+		{"gone, but not to be deleted", host, false, api.StateGone, 2, false},
+		{"gone", host, true, api.StateGone, 2, true},
+		{"on a host that is no more", "hst_none", true, api.StateRunning, 2, true},
+	} {
+		i := &api.Instance{}
+		i.Placement = api.Placement{Host: x.host, Epoch: 2}
+		i.Status.State, i.Status.Epoch = x.state, x.epoch
+		if x.deleting {
+			i.DeletedAt = &now
+		}
+		if got := leftHost(v, i); got != x.want {
+			t.Errorf("%s: left its host: %v", x.name, got)
+		}
+	}
 }
 
 // nothingLeft: no port, address, count or reservation of instances is there.

@@ -238,7 +238,7 @@ func consistent(t *rapid.T, s *Etcd) {
 			want[claimKey(u.Key)] = true
 		}
 		for _, r := range c.Refs {
-			want[refKey(refRow{r.Kind, r.ID, e.kind, e.id()})] = true
+			want[refKey(refRow{r.Kind, r.ID, e.kind, e.id})] = true
 		}
 		for _, x := range c.Counts {
 			if counts[x.Key] == nil {

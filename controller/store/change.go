@@ -156,7 +156,7 @@ func (x *editor) create(e *edit, o api.Object) error {
 		return fmt.Errorf("create a %s: it has no ID", e.kind.Name)
 	}
 	if e.now != nil {
-		return api.NewProblem(409, "id_taken", "id", "try again", "there is a %s %s already", e.kind.Name, m.ID)
+		return fmt.Errorf("create %s: there is one already", m.ID)
 	}
 	return x.set(e, partSpec, o, true)
 }
@@ -178,7 +178,7 @@ func (x *editor) unchanged(e *edit, o api.Object) error {
 		return api.NotFound(e.kind.Name, m.ID)
 	}
 	if e.old != nil && e.old.obj.GetMeta().Revision != m.Revision {
-		return api.NewProblem(409, "conflict", "", "read it again and repeat the change", "%s %s was changed by somebody else", e.kind.Name, m.Name)
+		return fmt.Errorf("change %s of revision %d: %w", m.ID, m.Revision, ErrStale)
 	}
 	return nil
 }
@@ -256,7 +256,7 @@ func (x *editor) records(e *edit) {
 		at = e.old
 	}
 	if !e.day { // the ID of an event is new, and nobody else writes it
-		base = x.st.base.t.get(e.kind.Name, at.id())
+		base = x.st.base.t.get(e.kind.Name, at.id)
 	}
 	mod := func(p part) int64 {
 		if base == nil {
@@ -271,8 +271,8 @@ func (x *editor) records(e *edit) {
 				x.d.remove(e.old.key(p))
 			}
 		}
-		x.d.free = append(x.d.free, touched{e.kind.Name, at.id()})
-		x.d.t.delete(e.kind.Name, at.id())
+		x.d.free = append(x.d.free, touched{e.kind.Name, at.id})
+		x.d.t.delete(e.kind.Name, at.id)
 		return
 	}
 	for _, p := range []part{partSpec, partPlacement, partStatus} {

@@ -107,7 +107,7 @@ func (l *ledger) take() error {
 		if _, ok := st.base.t.owners.Get(key); !ok {
 			d.need(claimKey(key), 0)
 		}
-		d.put(claimKey(key), []byte(g.by.id()))
+		d.put(claimKey(key), []byte(g.by.id))
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func describe(e *entry) string {
 	if e == nil {
 		return "another object"
 	}
-	return fmt.Sprintf("%s %s (%s)", e.kind, e.obj.GetMeta().Name, e.id())
+	return fmt.Sprintf("%s %s (%s)", e.kind, e.obj.GetMeta().Name, e.id)
 }
 
 func (l *ledger) refs(e *edit, was, is []api.Ref) error {
@@ -145,7 +145,7 @@ func (l *ledger) refs(e *edit, was, is []api.Ref) error {
 	if at == nil {
 		at = e.old
 	}
-	row := func(r api.Ref) refRow { return refRow{r.Kind, r.ID, e.kind.Name, at.id()} }
+	row := func(r api.Ref) refRow { return refRow{r.Kind, r.ID, e.kind.Name, at.id} }
 	had, has := map[refRow]bool{}, map[refRow]bool{}
 	for _, r := range was {
 		had[row(r)] = true

@@ -113,7 +113,11 @@ func TestCommit_refusesWhatIsTakenMissingOrInUse(t *testing.T) {
 		t.Errorf("%q does not name the referrer", p.Detail)
 	}
 	stale := network("net_a", "other", "prj_a")
-	refused(t, s, store.Change{Update: []api.Object{stale}}, "conflict", "")
+	for _, c := range []store.Change{{Update: []api.Object{stale}}, {Guards: []api.Object{stale}}} {
+		if _, err := s.Commit(t.Context(), func(*store.View) (store.Change, error) { return c, nil }); !errors.Is(err, store.ErrStale) {
+			t.Errorf("a change of another version than the view's: %v", err)
+		}
+	}
 	refused(t, s, store.Change{Create: []api.Object{network("net_c", "x", "prj_a"), network("net_d", "x", "prj_a")}}, "name_taken", "name")
 
 	if after := len(dump(t, s, "/cairn/")); after != before {

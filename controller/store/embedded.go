@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -37,14 +39,36 @@ const (
 type server struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
+	lock   *os.File
 }
 
-func startServer(ctx context.Context, e Embedded, log *slog.Logger) (*server, error) {
-	if err := os.MkdirAll(e.Dir, 0o700); err != nil {
+// lockDir keeps a second process out, which etcd would let wait for ever.
+func lockDir(dir string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store's directory: %w", err)
 	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the store's directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another controller runs on the data in %s: stop it first (%w)", dir, err), f.Close())
+	}
+	return f, nil
+}
+
+func startServer(ctx context.Context, e Embedded, log *slog.Logger) (_ *server, err error) {
+	lock, err := lockDir(e.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, lock.Close())
+		}
+	}()
 	cfg := embed.NewConfig()
-	cfg.Dir = e.Dir
+	cfg.Dir = filepath.Join(e.Dir, "etcd")
 	cfg.UnsafeNoFsync = e.NoSync
 	// The member needs a name for itself; nothing listens there.
 	cfg.ListenClientUrls, cfg.ListenPeerUrls = nil, nil
@@ -60,7 +84,7 @@ func startServer(ctx context.Context, e Embedded, log *slog.Logger) (*server, er
 	if err != nil {
 		return nil, fmt.Errorf("start the embedded etcd in %s: %w", e.Dir, err)
 	}
-	s := &server{etcd: srv}
+	s := &server{etcd: srv, lock: lock}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	select {
@@ -101,7 +125,7 @@ func (s *server) stop() error {
 	if errors.Is(err, context.Canceled) { // that is how an in-process client says that it is closed
 		err = nil
 	}
-	if err != nil {
+	if err = errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("close the embedded etcd: %w", err)
 	}
 	return nil

@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -178,5 +181,31 @@ func TestDetector_findsAnObjectThatSomebodyChanged(t *testing.T) {
 	s.mirror.view().Get(api.KindProject, "prj_a").GetMeta().Name = "changed"
 	if err := s.Close(); err == nil {
 		t.Error("a shared object was changed, and nobody noticed")
+	}
+}
+
+func TestOpen_embeddedListensNowhereAndLocksItsDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	a := opened(t, func(o *Options) { o.Embedded = &Embedded{Dir: dir, NoSync: true} })
+	if n := len(a.server.etcd.Clients) + len(a.server.etcd.Peers); n != 0 {
+		t.Errorf("it listens at %d addresses", n)
+	}
+	if i, err := os.Stat(dir); err != nil || i.Mode().Perm() != 0o700 {
+		t.Errorf("the directory: %v, %v", i.Mode(), err)
+	}
+	if _, err := OpenEmbedded(t.Context(), dir, Options{Now: time.Now, Rand: rand.Reader}); err == nil || !strings.Contains(err.Error(), "stop it first") {
+		t.Errorf("a second one on the same directory: %v", err)
+	}
+}
+
+func TestOpen_needsToKnowWhereEtcdIs(t *testing.T) {
+	for _, o := range []Options{
+		{},
+		{Now: time.Now, Rand: rand.Reader},
+		{Now: time.Now, Rand: rand.Reader, Embedded: &Embedded{Dir: "x"}, Endpoints: []string{"y"}},
+	} {
+		if _, err := Open(t.Context(), o); err == nil {
+			t.Errorf("opened with %+v", o)
+		}
 	}
 }

@@ -89,14 +89,14 @@ func (s *Etcd) campaign(ctx context.Context, n *concurrency.Session, name string
 	lead = context.WithValue(lead, leadershipKey{}, x)
 	go func() {
 		defer s.leading.Done()
-		s.hold(ctx, lead, n, e, x)
+		s.reign(ctx, lead, n, e, x)
 	}()
 	return lead, nil
 }
 
-// hold waits for the end of a leadership: by its holder, by the loss of the
+// reign waits for the end of a leadership: by its holder, by the loss of the
 // session or of the key, or by Close.
-func (s *Etcd) hold(ctx, lead context.Context, n *concurrency.Session, e *concurrency.Election, x *leadership) {
+func (s *Etcd) reign(ctx, lead context.Context, n *concurrency.Session, e *concurrency.Election, x *leadership) {
 	tended := make(chan struct{})
 	go func() {
 		defer close(tended)

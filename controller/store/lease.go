@@ -28,6 +28,8 @@ func (s *Etcd) dayLease(ctx context.Context) (clientv3.LeaseID, error) {
 	if s.day.id != 0 && now.Sub(s.day.made) < leaseShare {
 		return s.day.id, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, txnTimeout)
+	defer cancel()
 	g, err := s.client.Grant(ctx, int64(dayLease.Seconds()))
 	if err != nil {
 		return 0, fmt.Errorf("get a lease for events: %w", err)

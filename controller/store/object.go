@@ -10,22 +10,21 @@ import (
 // there is none. It is never changed after it was put into a table.
 type entry struct {
 	kind string
-	obj  api.Object
+	id   string
+	obj  api.Object // nil in one to search with
 	mod  [3]int64 // by part
 	// schema is the version that each record was written with.
 	schema [3]int8
 }
 
-func (e *entry) id() string { return e.obj.GetMeta().ID }
-
 func (e *entry) key(p part) string {
 	switch p {
 	case partStatus:
-		return statusKey(e.kind, e.id())
+		return statusKey(e.kind, e.id)
 	case partPlacement:
-		return placementKey(e.id())
+		return placementKey(e.id)
 	default:
-		return specKey(e.kind, e.obj.GetMeta().Project, e.id())
+		return specKey(e.kind, e.obj.GetMeta().Project, e.id)
 	}
 }
 
@@ -39,6 +38,7 @@ func (e *entry) with(k api.Kind, p part, from api.Object, mod int64, schema int)
 	n.mod[p], n.schema[p] = mod, int8(schema)
 	switch {
 	case p == partSpec:
+		n.id = from.GetMeta().ID
 		n.obj = shallow(from)
 		n.obj.GetMeta().Revision = mod
 		if e != nil {

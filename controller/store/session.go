@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -89,23 +91,28 @@ func (s *Etcd) begin(ctx context.Context) (*concurrency.Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin a session: %w", err)
 	}
-	if err := s.register(ctx, n.Lease()); err != nil {
+	if err := s.hold(ctx, n); err != nil {
 		n.Orphan()
 		return nil, err
 	}
 	s.session.set(n)
-	s.session.mu.Lock()
-	hosts := make([]string, 0, len(s.session.hosts))
-	for h := range s.session.hosts {
-		hosts = append(hosts, h)
+	return n, nil
+}
+
+// hold puts under a new session that this process is there, and its hosts.
+func (s *Etcd) hold(ctx context.Context, n *concurrency.Session) error {
+	if err := s.register(ctx, n.Lease()); err != nil {
+		return err
 	}
+	s.session.mu.Lock()
+	hosts := slices.Collect(maps.Keys(s.session.hosts))
 	s.session.mu.Unlock()
 	for _, h := range hosts {
 		if _, err := s.client.Put(ctx, alivePrefix+h, s.id, clientv3.WithLease(n.Lease())); err != nil {
-			return nil, fmt.Errorf("hold the lease of host %s: %w", h, err)
+			return fmt.Errorf("hold the lease of host %s: %w", h, err)
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // SetAlive implements Store. A host whose agent has connected to another

@@ -15,6 +15,9 @@ var (
 	ErrTooOld = errors.New("the history does not go back that far")
 	// ErrNotLeader: another process leads, or nobody.
 	ErrNotLeader = errors.New("this process does not lead any more")
+	// ErrStale: a change was computed from another version of an object than the
+	// one in the view that decide was given.
+	ErrStale = errors.New("it is not the version that the view shows")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("the store is closed")
 )

@@ -52,24 +52,11 @@ func lessRef(a, b refRow) bool {
 	return cmp.Or(cmp.Compare(a.targetKind, b.targetKind), cmp.Compare(a.targetID, b.targetID), cmp.Compare(a.kind, b.kind), cmp.Compare(a.id, b.id)) < 0
 }
 
-// probe is an entry to search with: an object of no kind that has only an ID.
-type probe struct {
-	api.Object
-	meta api.Meta
-}
-
-// GetMeta implements api.Object.
-func (p *probe) GetMeta() *api.Meta { return &p.meta }
-
-func probeOf(kind, id string) *entry {
-	return &entry{kind: kind, obj: &probe{meta: api.Meta{ID: id}}}
-}
-
 func lessEntry(a, b *entry) bool {
 	if a.kind != b.kind {
 		return a.kind < b.kind
 	}
-	return a.id() < b.id()
+	return a.id < b.id
 }
 
 func newTables() *tables {
@@ -96,7 +83,7 @@ func (t *tables) copy() *tables {
 }
 
 func (t *tables) get(kind, id string) *entry {
-	e, _ := t.objects.Get(probeOf(kind, id))
+	e, _ := t.objects.Get(&entry{kind: kind, id: id})
 	return e
 }
 
@@ -107,7 +94,7 @@ func (t *tables) put(e *entry, held bool) {
 	if !had {
 		t.index(e, claimsOf(e.obj))
 		if p := e.obj.GetMeta().Project; p != "" {
-			t.refs.Set(refRow{inProject, p, e.kind, e.id()})
+			t.refs.Set(refRow{inProject, p, e.kind, e.id})
 		}
 		return
 	}
@@ -118,7 +105,7 @@ func (t *tables) put(e *entry, held bool) {
 }
 
 func (t *tables) index(e *entry, c api.Claims) {
-	h := holder{e.kind, e.id()}
+	h := holder{e.kind, e.id}
 	for _, u := range c.Unique {
 		t.owners.Set(u.Key, h)
 	}
@@ -128,7 +115,7 @@ func (t *tables) index(e *entry, c api.Claims) {
 }
 
 func (t *tables) unindex(e *entry, c api.Claims) {
-	h := holder{e.kind, e.id()}
+	h := holder{e.kind, e.id}
 	for _, u := range c.Unique {
 		// Within one transaction another object may have taken the key already.
 		if now, ok := t.owners.Get(u.Key); ok && now == h {
@@ -142,7 +129,7 @@ func (t *tables) unindex(e *entry, c api.Claims) {
 
 // delete removes the object, and returns it as it was last.
 func (t *tables) delete(kind, id string) *entry {
-	e, had := t.objects.Delete(probeOf(kind, id))
+	e, had := t.objects.Delete(&entry{kind: kind, id: id})
 	if !had {
 		return nil
 	}

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/cairn-cloud/cairn/api"
 )
 
 // errConflict: something that a stage relies on was changed by another process.
@@ -53,6 +56,8 @@ func (s *Etcd) transact(ctx context.Context, st *stage) (int64, error) {
 	case err != nil && errors.Is(err, rpctypes.ErrLeaseNotFound):
 		s.day = day0 // it was revoked by hand; nothing was written
 		return 0, errConflict
+	case err != nil && errors.Is(err, rpctypes.ErrNoSpace):
+		return 0, api.NewProblem(503, "unavailable", "", "a cloud administrator has to defragment etcd, or raise its quota, and disarm its alarm", "the store is full")
 	case err != nil && definite(err):
 		return 0, fmt.Errorf("commit: %w", err)
 	case err != nil:
@@ -91,7 +96,7 @@ func (s *Etcd) send(ctx context.Context, cmps []clientv3.Cmp, ops []clientv3.Op)
 // any other, it may have been carried out or be so later.
 func definite(err error) bool {
 	for _, no := range []error{
-		rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrRequestTooLarge, rpctypes.ErrNoSpace,
+		rpctypes.ErrTooManyOps, rpctypes.ErrDuplicateKey, rpctypes.ErrRequestTooLarge,
 		rpctypes.ErrUserEmpty, rpctypes.ErrPermissionDenied, rpctypes.ErrInvalidAuthToken,
 	} {
 		if errors.Is(err, no) {
@@ -173,11 +178,19 @@ func (s *Etcd) conflicted(ctx context.Context, st *stage, r *clientv3.TxnRespons
 }
 
 // diagnose finds the keys that are not as the copy in memory says, although
-// nothing has changed: somebody has written to etcd around the store, or
-// history was lost.
+// nothing has changed: somebody has written to etcd around the store.
 func (s *Etcd) diagnose(ctx context.Context, st *stage) error {
 	ctx, cancel := context.WithTimeout(ctx, txnTimeout)
 	defer cancel()
+	for key, rev := range st.leads {
+		r, err := s.client.Get(ctx, key)
+		if err != nil {
+			return fmt.Errorf("commit: look into a conflict at %s: %w", key, err)
+		}
+		if len(r.Kvs) == 0 || r.Kvs[0].CreateRevision != rev {
+			s.leaders.lost(key) // its end came before the leadership was known
+		}
+	}
 	for _, key := range st.condKeys {
 		r, err := s.client.Get(ctx, key)
 		if err != nil {
@@ -188,10 +201,27 @@ func (s *Etcd) diagnose(ctx context.Context, st *stage) error {
 			mod = r.Kvs[0].ModRevision
 		}
 		if c := st.conds[key]; mod <= st.base.rev && (c.exists && mod == 0 || !c.exists && mod != c.mod) {
-			return fmt.Errorf("commit: the key %s is at revision %d in etcd and at %d in memory: it was not written by this store; restore it, or delete it by hand", key, mod, c.mod)
+			return foreign(key, mod)
+		}
+	}
+	for at := range st.free {
+		r, err := s.client.Get(ctx, refsKey(at.kind, at.id), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		if err != nil {
+			return fmt.Errorf("commit: look into a conflict at %s: %w", at.id, err)
+		}
+		rows := st.base.refRows(at)
+		for _, kv := range r.Kvs {
+			known := slices.ContainsFunc(rows, func(r refRow) bool { return refKey(r) == string(kv.Key) })
+			if !known && kv.ModRevision <= st.base.rev {
+				return foreign(string(kv.Key), kv.ModRevision)
+			}
 		}
 	}
 	return errConflict
+}
+
+func foreign(key string, mod int64) error {
+	return fmt.Errorf("commit: the key %s, at revision %d in etcd, is not what the objects in the store come to: it was not written by a controller; delete it or restore it by hand", key, mod)
 }
 
 // closing turns the error of a context that ended with the store into ErrClosed.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -107,14 +108,21 @@ func TestCommit_survivesTheEndOfItsLeaseAndOfItsMark(t *testing.T) {
 
 func TestCommit_saysWhichKeyWasWrittenAroundTheStore(t *testing.T) {
 	s := opened(t, func(*Options) {})
-	rev := mustCommit(t, s, creating(projectNamed("a")))
-	r, err := s.client.Put(t.Context(), claimKey("name/project//b"), "prj_z")
-	if err != nil {
-		t.Fatal(err)
+	mustCommit(t, s, creating(projectNamed("a")))
+	foreign := []string{claimKey("name/project//b"), refsKey(api.KindProject, "prj_a") + "network/net_z"}
+	for _, key := range foreign {
+		if _, err := s.client.Put(t.Context(), key, "x"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	mustCommit(t, s, creating(projectNamed("c")))
-	_, err = s.Commit(t.Context(), creating(projectNamed("b")))
-	if _, isProblem := asProblem(err); err == nil || isProblem {
-		t.Errorf("revisions %d and %d: got %v", rev, r.Header.Revision, err)
+	for i, decide := range []func(*View) (Change, error){
+		creating(projectNamed("b")),
+		func(*View) (Change, error) { return Change{Delete: []api.Object{projectNamed("a")}}, nil },
+	} {
+		_, err := s.Commit(t.Context(), decide)
+		if err == nil || !strings.Contains(err.Error(), foreign[i]) {
+			t.Errorf("%s: got %v", foreign[i], err)
+		}
 	}
 }

@@ -47,11 +47,11 @@ func (v *View) List(kind, project, after string) iter.Seq[api.Object] {
 		return v.holders(refRow{inProject, project, kind, after})
 	}
 	return func(yield func(api.Object) bool) {
-		v.t.objects.Ascend(probeOf(kind, after), func(e *entry) bool {
+		v.t.objects.Ascend(&entry{kind: kind, id: after}, func(e *entry) bool {
 			if e.kind != kind {
 				return false
 			}
-			return e.id() == after || yield(e.obj)
+			return e.id == after || yield(e.obj)
 		})
 	}
 }
