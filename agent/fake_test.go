@@ -153,7 +153,7 @@ func (w *world) hasTap(tap string) bool {
 	}
 	for _, n := range w.network.Networks {
 		for _, p := range n.Ports {
-			if p.Local && tapName(p.ID) == tap {
+			if p.Local && network.Tap(p.ID) == tap {
 				return true
 			}
 		}

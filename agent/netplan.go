@@ -76,5 +76,3 @@ func guestMTU(u Underlay, asked int) int {
 func equalNetworks(a, b network.Desired) bool {
 	return digest(a) == digest(b)
 }
-
-func tapName(port string) string { return "ct" + port[max(0, len(port)-12):] }

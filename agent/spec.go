@@ -11,18 +11,18 @@ import (
 
 // domainSpec is the domain that an instance is to have. mark is what is to be
 // on it; its digest is filled in.
-func domainSpec(l Layout, want api.HostDesired, i api.HostInstance, net network.Desired, mark Mark) DomainSpec {
+func domainSpec(l Layout, want api.HostDesired, i api.HostInstance, made network.Desired, mark Mark) DomainSpec {
 	s := DomainSpec{
 		Title: i.Project + "/" + i.Name, VCPUs: i.Size.VCPUs, MemoryMiB: i.Size.MemoryMiB, Architecture: i.Architecture,
 		Root: l.Root(i.ID, i.Image), ConfigDrive: l.ConfigDrive(i.ID), ConsoleLog: l.ConsoleLog(i.ID),
 	}
 	mtu := map[string]int{}
-	for _, n := range net.Networks {
+	for _, n := range made.Networks {
 		mtu[n.ID] = n.MTU
 	}
 	for _, id := range i.Ports {
 		p := want.Ports[id]
-		s.NICs = append(s.NICs, DomainNIC{Tap: tapName(id), MAC: p.MAC, MTU: mtu[p.Network]})
+		s.NICs = append(s.NICs, DomainNIC{Tap: network.Tap(id), MAC: p.MAC, MTU: mtu[p.Network]})
 	}
 	mark.Instance, mark.Project, mark.Epoch, mark.Generation, mark.Digest = i.ID, i.Project, i.Epoch, i.Generation, digest(s)
 	s.Mark = mark
