@@ -45,6 +45,12 @@ type EnrolOptions struct {
 	Client    client.Options
 }
 
+// Enrolled tells whether the machine has joined before.
+func Enrolled(l Layout) bool {
+	_, err := os.Stat(filepath.Join(l.PKI(), certFile))
+	return err == nil
+}
+
 // Enrol returns the host's identity: from the disk where it has joined before,
 // which needs no control plane; otherwise by joining with the token.
 func Enrol(ctx context.Context, o EnrolOptions) (*Identity, error) {
