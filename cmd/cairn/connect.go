@@ -36,7 +36,11 @@ type found struct{ server, tokenFile, caFile string }
 // candidates are the places where one may have left it, first come first served.
 func (a *app) candidates() []found {
 	var out []found
-	for _, dir := range []string{defaultData, labData} {
+	dirs := []string{defaultData, labDir(a.labName())}
+	if a.getenv("CAIRN_LAB") != "" {
+		dirs = dirs[1:] // it is that lab which is meant
+	}
+	for _, dir := range dirs {
 		f := found{"https://127.0.0.1:7443", filepath.Join(dir, "admin.token"), filepath.Join(dir, "ca.crt")}
 		if b, err := a.readFile(filepath.Join(dir, "server")); err == nil {
 			f.server = strings.TrimSpace(string(b))

@@ -15,13 +15,15 @@ import (
 // labFlags say which lab.
 type labFlags struct{ name string }
 
-const labName = "lab"
+// labName is the lab that commands are about unless they say another.
+func (a *app) labName() string { return first(a.getenv("CAIRN_LAB"), "lab") }
 
-func (f *labFlags) dir() string {
-	if f.name == labName {
+// labDir is where a lab is.
+func labDir(name string) string {
+	if name == "lab" {
 		return labData
 	}
-	return labData + "-" + f.name
+	return labData + "-" + name
 }
 
 func (a *app) labCommand() *cobra.Command {
@@ -31,7 +33,7 @@ func (a *app) labCommand() *cobra.Command {
 			"Its guests are real virtual machines.",
 	}
 	f := &labFlags{}
-	c.PersistentFlags().StringVar(&f.name, "name", labName, "name of the lab, where there are several")
+	c.PersistentFlags().StringVar(&f.name, "name", "", "name of the lab, where there are several (CAIRN_LAB; default: lab)")
 	c.AddCommand(a.labUpCommand(f), a.labDownCommand(f), a.labStatusCommand(f), a.labExecCommand(f), a.labMachineCommand())
 	c.RunE = func(c *cobra.Command, args []string) error { return helpFor(c, args) }
 	return c
@@ -45,7 +47,8 @@ func (a *app) withLab(c *cobra.Command, f *labFlags, do func(context.Context, *l
 		if err != nil {
 			return err
 		}
-		l, err := lab.Open(lab.Options{Dir: f.dir(), Name: f.name, Log: log})
+		name := first(f.name, a.labName())
+		l, err := lab.Open(lab.Options{Dir: labDir(name), Name: name, Log: log})
 		if err != nil {
 			return err
 		}

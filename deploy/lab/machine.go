@@ -131,8 +131,8 @@ func startTime(pid int) (string, error) {
 	return fields[19], nil
 }
 
-// kill pulls a machine's plug, and returns when all that ran on it has ended.
-func (l *Lab) kill(name string) error {
+// Kill pulls a machine's plug, and returns when all that ran on it has ended.
+func (l *Lab) Kill(name string) error {
 	pid, err := l.PID(name)
 	if err != nil || pid == 0 {
 		return err

@@ -225,7 +225,7 @@ func (l *Lab) down() error {
 	}
 	var errs []error
 	for _, name := range all {
-		errs = append(errs, l.kill(name))
+		errs = append(errs, l.Kill(name))
 		if name != controller {
 			errs = append(errs, l.unplug(name))
 		}
