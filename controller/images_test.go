@@ -63,7 +63,7 @@ func TestUpload_inPartsUntilTheImageIsReady(t *testing.T) {
 		t.Errorf("the state is %s", s)
 	}
 	_, err = c.b.Upload(c.ctx, img, 999, false, strings.NewReader("x"))
-	refused(t, err, 409, "upload_offset", "Upload-Offset")
+	refused(t, err, 409, "upload_offset_mismatch", "Upload-Offset")
 	if at, err = c.b.Upload(c.ctx, img, 1000, true, bytes.NewReader(b[1000:])); err != nil || at != int64(len(b)) {
 		t.Fatalf("%d, %v", at, err)
 	}

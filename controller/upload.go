@@ -83,7 +83,7 @@ func uploadProblem(img *api.Image, limit int64, err error) error {
 	var at *images.OffsetError
 	switch {
 	case errors.As(err, &at):
-		return api.NewProblem(409, "upload_offset", "Upload-Offset", fmt.Sprintf("continue at %d", at.At), "%s", at)
+		return api.NewProblem(409, "upload_offset_mismatch", "Upload-Offset", fmt.Sprintf("continue at %d", at.At), "%s", at)
 	case errors.Is(err, images.ErrBusy):
 		return api.NewProblem(409, "upload_busy", "", "wait until it has ended, then ask by HEAD how much has arrived", "another upload of the image %s is under way", img.Name)
 	case errors.Is(err, images.ErrTooLarge) && img.Spec.SizeBytes > 0:

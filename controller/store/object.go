@@ -12,7 +12,7 @@ type entry struct {
 	kind string
 	id   string
 	obj  api.Object // nil in one to search with
-	mod  [3]int64 // by part
+	mod  [3]int64   // by part
 	// schema is the version that each record was written with.
 	schema [3]int8
 }
