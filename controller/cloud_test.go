@@ -41,7 +41,12 @@ type cloud struct {
 // newCloud makes a control plane whose loops do not run yet.
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	c := joinCloud(t, storetest.New(t), t.TempDir())
+	return newCloudOn(t, storetest.New(t))
+}
+
+func newCloudOn(t *testing.T, s *store.Etcd) *cloud {
+	t.Helper()
+	c := joinCloud(t, s, t.TempDir())
 	if secret, err := c.b.Bootstrap(c.ctx); err != nil || secret == "" {
 		t.Fatalf("first start: %q, %v", secret, err)
 	}

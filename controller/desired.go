@@ -130,6 +130,9 @@ func hostPort(v api.View, host string, nets map[string]bool, id string) *api.Hos
 		return nil
 	}
 	h := &api.HostPort{ID: id, Network: p.Spec.Network, Subnet: p.Spec.Subnet, Instance: i.ID, Hostname: i.Name, MAC: p.Spec.MAC, Address: p.Spec.Address, Local: i.Placement.Host == host}
+	if h.Local {
+		h.Generation = p.Generation
+	}
 	if at := get[*api.Host](v, api.KindHost, i.Placement.Host); at != nil {
 		h.Underlay, _ = netip.ParseAddr(at.Status.Address)
 	}

@@ -241,6 +241,9 @@ func TestDesired_eachHostIsToldWhatItNeedsAndNothingElse(t *testing.T) {
 			t.Error("a host is told of another host's instance")
 		}
 		mine, far := know[h]["port "+i.Spec.NICs[0].Port].Port, know[h]["port "+theirs.Spec.NICs[0].Port].Port
+		if mine == nil || mine.Generation != 1 || far.Generation != 0 {
+			t.Errorf("the status of a port is to answer to the generations %+v and %+v", mine, far)
+		}
 		if mine == nil || !mine.Local || mine.Hostname != i.Name || far == nil || far.Local || !far.Underlay.IsValid() || far.Address != theirs.Spec.NICs[0].Address {
 			t.Errorf("the map says %+v and %+v", mine, far)
 		}

@@ -28,6 +28,7 @@ type placements struct {
 	mu      sync.Mutex
 	fresh   map[string]bool // to be decided
 	waiting map[string]bool // fitted nowhere, or wait for their image, until something changes
+	changes int             // how often something changed that they may have waited for
 	woken   chan struct{}
 }
 
@@ -55,6 +56,7 @@ func (p *placements) reset(v api.View) {
 	defer p.mu.Unlock()
 	clear(p.fresh)
 	clear(p.waiting)
+	p.changes++
 	for o := range v.List(api.KindInstance, "", "") {
 		if i := o.(*api.Instance); i.Placement.Host == "" && !i.Deleting() {
 			p.fresh[i.ID] = true
@@ -87,6 +89,7 @@ func (p *placements) see(_ api.View, e api.WatchEvent) {
 
 // retry decides again about all that wait: there may be room now.
 func (p *placements) retry() {
+	p.changes++
 	for id := range p.waiting {
 		p.fresh[id] = true
 	}
@@ -142,6 +145,9 @@ func (p *placements) batch(ctx context.Context, ids []string) error {
 	if err != nil {
 		return err
 	}
+	p.mu.Lock()
+	before := p.changes
+	p.mu.Unlock()
 	var b *batch
 	_, err = p.store.Commit(ctx, func(v *store.View) (store.Change, error) {
 		dice := newDice(seed)
@@ -156,6 +162,9 @@ func (p *placements) batch(ctx context.Context, ids []string) error {
 	defer p.mu.Unlock()
 	for _, id := range b.settled {
 		delete(p.fresh, id)
+	}
+	if p.changes != before {
+		return nil // those that do not fit were decided on what may be out of date
 	}
 	for _, id := range b.waiting {
 		delete(p.fresh, id)

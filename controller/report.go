@@ -15,14 +15,41 @@ import (
 )
 
 // Report implements rest.Backend: what a host says of itself and of what is
-// placed on it, in one commit. Repeating it changes nothing.
+// placed on it. Repeating it changes nothing. A host with many instances says more
+// than a transaction of etcd holds, so that it takes several; each report is whole.
 func (b *Backend) Report(ctx context.Context, host string, reports []api.Report) error {
+	for from := 0; ; {
+		to := fitting(reports, from)
+		if err := b.reportSome(ctx, host, reports, from, to); err != nil || to == len(reports) {
+			return err
+		}
+		from = to
+	}
+}
+
+// reportOps bounds what one commit compares and writes, below the 128 operations
+// that etcd allows by default.
+const reportOps = 100
+
+// fitting says how far the reports go from there that one commit takes.
+func fitting(reports []api.Report, from int) (to int) {
+	ops := 0
+	for to = from; to < len(reports); to++ {
+		// A status compares its own record, its object's and its placement's.
+		if ops += 3 + min(len(reports[to].Events), maxEvents); ops > reportOps && to > from {
+			break
+		}
+	}
+	return to
+}
+
+func (b *Backend) reportSome(ctx context.Context, host string, reports []api.Report, from, to int) error {
 	_, err := b.store.Commit(ctx, func(v *store.View) (store.Change, error) {
 		r := &reporting{view: v, now: b.now().UTC(), log: b.log}
 		if r.host = get[*api.Host](v, api.KindHost, host); r.host == nil {
 			return store.Change{}, api.NotFound(api.KindHost, host)
 		}
-		for i := range reports {
+		for i := from; i < to; i++ {
 			if err := r.add(i, &reports[i]); err != nil {
 				return store.Change{}, err
 			}

@@ -52,9 +52,13 @@ func (st *stage) fits(d *delta) bool {
 	for _, at := range d.free {
 		compares += 1 + st.baseRefs(at)
 	}
+	// A change often has several reasons to compare one key, which is then
+	// compared once.
+	twice := make(map[string]bool, len(d.conds))
 	for _, c := range d.conds {
-		if _, known := st.conds[c.key]; !known {
+		if _, known := st.conds[c.key]; !known && !twice[c.key] {
 			compares++
+			twice[c.key] = true
 		}
 	}
 	for _, w := range d.writes {
