@@ -15,6 +15,7 @@ type JoinTokenSpec struct {
 	ExpiresAt    *time.Time `json:"expires_at,omitempty" doc:"Default: an hour from now."`
 	SecretSHA256 string     `json:"secret_sha256,omitempty" readOnly:"true" doc:"SHA-256 of the random part of the secret, hexadecimal."`
 	UsedBy       string     `json:"used_by,omitempty" readOnly:"true" doc:"ID of the host that joined with it."`
+	KeySHA256    string     `json:"key_sha256,omitempty" readOnly:"true" doc:"SHA-256 of that host's public key, hexadecimal: it alone may ask again, where the answer was lost."`
 }
 
 // JoinTokenStatus is what is seen of a join token.

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -243,14 +244,57 @@ func TestTokens_areStoredAsDigestsOnly(t *testing.T) {
 	}
 }
 
+// TestTokens_theLastAdminStays: a cloud whose administrator deleted the only token
+// that he has could never be administered again.
+func TestTokens_theLastAdminStays(t *testing.T) {
+	c := newCloud(t)
+	sys := c.view().Lookup(api.KindProject, "", api.SystemProject).GetMeta().ID
+	first := c.view().Lookup(api.KindToken, sys, "admin").GetMeta().ID
+	remove := func(id string) error {
+		_, err := c.b.Delete(c.ctx, c.write(), api.KindToken, id, true)
+		return err
+	}
+	token := func(name, project string, role api.Role, expires time.Duration) string {
+		tok := &api.Token{}
+		tok.Name, tok.Project, tok.Spec.Role = name, project, role
+		if expires != 0 {
+			at := time.Now().Add(expires)
+			tok.Spec.ExpiresAt = &at
+		}
+		return c.create(tok).GetMeta().ID
+	}
+	token("member", sys, api.RoleMember, 0)
+	token("soon", sys, api.RoleAdmin, time.Minute)
+	tenant := token("tenant", c.project, api.RoleAdmin, 0)
+	c.b.now = func() time.Time { return time.Now().Add(time.Hour) }
+	refused(t, remove(first), 409, "last_admin", "")
+	if err := remove(tenant); err != nil {
+		t.Errorf("a project's only admin token: %v", err)
+	}
+	token("second", sys, api.RoleAdmin, 0)
+	if err := remove(first); err != nil {
+		t.Errorf("there is another one: %v", err)
+	}
+}
+
 // TestBootstrap_onceAlsoInARace: many first starts, of two processes, make one
 // project "system" and one admin, whose secret one of them is told.
 func TestBootstrap_onceAlsoInARace(t *testing.T) {
 	c := joinCloud(t, storetest.New(t), t.TempDir())
+	if _, err := c.b.Bootstrap(c.ctx, func(string) error { return errors.New("the disk is full") }); err == nil || count(c.view(), api.KindProject, nil) != 0 {
+		t.Fatalf("a cloud began whose secret nobody has: %v", err)
+	}
 	both := []*cloud{c, joinCloud(t, storetest.Beside(t, c.store), t.TempDir())}
 	secrets := make([]string, 8)
-	if got := atOnce(t, len(secrets), func(n int) (err error) {
-		secrets[n], err = both[n%2].b.Bootstrap(c.ctx)
+	if got := atOnce(t, len(secrets), func(n int) error {
+		secret := ""
+		began, err := both[n%2].b.Bootstrap(c.ctx, func(s string) error {
+			secret = s
+			return nil
+		})
+		if began {
+			secrets[n] = secret
+		}
 		return err
 	}); got[""] != len(secrets) {
 		t.Fatalf("the answers are %v", got)

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/controller/store"
@@ -19,38 +20,46 @@ var defaultTypes = []struct {
 }
 
 // Bootstrap makes, at first start, the project "system", its first admin token and
-// the default instance types, in one transaction. It returns the token's secret to
-// the one caller that made it, and "" ever after.
-func (b *Backend) Bootstrap(ctx context.Context) (adminToken string, err error) {
+// the default instance types, in one transaction; began tells whether it did. The
+// token's secret is given to keep before anything is written: it is in no record, so
+// a crash in between would leave a cloud that nobody administers.
+func (b *Backend) Bootstrap(ctx context.Context, keep func(adminToken string) error) (began bool, err error) {
 	seed, err := b.entropy.seed()
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	secret := ""
+	v, err := b.store.View(ctx, 0)
+	if err != nil || begun(v) {
+		return false, err
+	}
+	secret := "cairn_" + newDice(seed).secret()
+	if err := keep(secret); err != nil {
+		return false, fmt.Errorf("keep the admin token: %w", err)
+	}
+	if seed, err = b.entropy.seed(); err != nil {
+		return false, err
+	}
 	_, err = b.store.Commit(ctx, func(v *store.View) (store.Change, error) {
-		secret = ""
-		if v.Lookup(api.KindProject, "", api.SystemProject) != nil {
+		if began = !begun(v); !began {
 			return store.Change{}, nil
 		}
 		a := &admission{view: v, now: b.now().UTC(), dice: newDice(seed), who: api.Principal{Actor: "controller/bootstrap"}}
-		if err := a.bootstrap(); err != nil {
+		if err := a.bootstrap(digest(secret)); err != nil {
 			return store.Change{}, err
 		}
-		secret = a.secret
 		completeEvents(a.change.Events, a.now, a.dice)
 		return a.change, nil
 	})
-	return secret, err
+	return began, err
 }
 
-func (a *admission) bootstrap() error {
+func begun(v api.View) bool { return v.Lookup(api.KindProject, "", api.SystemProject) != nil }
+
+func (a *admission) bootstrap(secretSHA256 string) error {
 	p := &api.Project{}
 	p.ID, p.Name, p.Spec.Description = a.newID(api.KindProject), api.SystemProject, "Cairn itself: its admins administer the cloud, its images serve every project."
 	t := &api.Token{}
-	t.ID, t.Name, t.Project, t.Spec.Role = a.newID(api.KindToken), "admin", p.ID, api.RoleAdmin
-	if err := admitToken(a, nil, t); err != nil {
-		return err
-	}
+	t.ID, t.Name, t.Project, t.Spec = a.newID(api.KindToken), "admin", p.ID, api.TokenSpec{Role: api.RoleAdmin, SecretSHA256: secretSHA256}
 	objects := []api.Object{p, t}
 	for _, d := range defaultTypes {
 		it := &api.InstanceType{}

@@ -47,8 +47,8 @@ func newCloud(t *testing.T) *cloud {
 func newCloudOn(t *testing.T, s *store.Etcd) *cloud {
 	t.Helper()
 	c := joinCloud(t, s, t.TempDir())
-	if secret, err := c.b.Bootstrap(c.ctx); err != nil || secret == "" {
-		t.Fatalf("first start: %q, %v", secret, err)
+	if began, err := c.b.Bootstrap(c.ctx, func(string) error { return nil }); err != nil || !began {
+		t.Fatalf("first start: %v, %v", began, err)
 	}
 	p := &api.Project{}
 	p.Name = "p"

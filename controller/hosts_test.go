@@ -30,6 +30,37 @@ func TestJoin_aTokenServesOnce(t *testing.T) {
 	}
 }
 
+// TestJoin_theSameMachineMayAskAgain: the client repeats what got no answer, and
+// an agent that was killed before it had written the answer down starts anew.
+func TestJoin_theSameMachineMayAskAgain(t *testing.T) {
+	c := newCloud(t)
+	soon := time.Now().Add(time.Hour)
+	tok := &api.JoinToken{}
+	tok.Name, tok.Spec.ExpiresAt = "j", &soon
+	r := api.JoinRequest{Secret: c.create(tok).(*api.JoinToken).Secret, Name: "h", CSR: csrFor(t)}
+	first, err := c.b.Join(c.ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.b.Join(c.ctx, r)
+	if err != nil || second.HostID != first.HostID || second.Certificate == "" {
+		t.Errorf("asked again: %+v, %v", second, err)
+	}
+	other := r
+	other.CSR = csrFor(t)
+	_, err = c.b.Join(c.ctx, other)
+	refused(t, err, 409, "join_token_used", "secret")
+	c.b.now = func() time.Time { return soon }
+	_, err = c.b.Join(c.ctx, r)
+	refused(t, err, 403, "join_token_expired", "secret")
+	c.b.now = time.Now
+	if _, err := c.b.Delete(c.ctx, c.write(), api.KindHost, first.HostID, true); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.b.Join(c.ctx, r)
+	refused(t, err, 409, "join_token_used", "secret")
+}
+
 func TestJoin_refusesAndSpendsNothing(t *testing.T) {
 	c := newCloud(t)
 	c.host("taken", 1, 1024, 10)

@@ -10,11 +10,16 @@ import (
 )
 
 // Join implements rest.Backend. The token is spent and the host made in one
-// transaction; what can be refused is refused before.
+// transaction; what can be refused is refused before. A machine that asks again with
+// the same key, because the answer was lost, is the host that it became.
 func (b *Backend) Join(ctx context.Context, r api.JoinRequest) (api.JoinResponse, error) {
 	key, err := pki.ParseCSR(r.CSR)
 	if err != nil {
 		return api.JoinResponse{}, badCSR(err)
+	}
+	keyDigest, err := pki.KeyDigest(key)
+	if err != nil {
+		return api.JoinResponse{}, err
 	}
 	seed, err := b.entropy.seed()
 	if err != nil {
@@ -23,10 +28,9 @@ func (b *Backend) Join(ctx context.Context, r api.JoinRequest) (api.JoinResponse
 	host := ""
 	_, err = b.store.Commit(ctx, func(v *store.View) (store.Change, error) {
 		a := &admission{view: v, now: b.now().UTC(), dice: newDice(seed)}
-		if err := a.join(r); err != nil {
+		if host, err = a.join(r, keyDigest); err != nil {
 			return store.Change{}, err
 		}
-		host = a.change.Create[0].GetMeta().ID
 		completeEvents(a.change.Events, a.now, a.dice)
 		return a.change, nil
 	})
@@ -36,28 +40,31 @@ func (b *Backend) Join(ctx context.Context, r api.JoinRequest) (api.JoinResponse
 	return b.certify(host, key)
 }
 
-// join decides on one view whether a machine becomes a host.
-func (a *admission) join(r api.JoinRequest) error {
-	t, err := a.judgeJoinToken(r.Secret)
+// join decides on one view whether a machine becomes a host, and returns its ID.
+func (a *admission) join(r api.JoinRequest, keyDigest string) (string, error) {
+	t, err := a.judgeJoinToken(r.Secret, keyDigest)
 	if err != nil {
-		return err
+		return "", err
+	}
+	if t.Spec.UsedBy != "" {
+		return t.Spec.UsedBy, nil
 	}
 	h := &api.Host{}
 	h.ID, h.Name = a.newID(api.KindHost), r.Name
 	h.Default()
 	if err := h.Validate(); err != nil {
-		return err
+		return "", err
 	}
 	if owner := a.view.Owner(api.NameClaim(api.KindHost, &h.Meta).Key); owner != "" {
-		return api.NewProblem(409, "name_taken", "name", "join under another name, or delete that host first", "there is a host %s (%s) already", h.Name, owner)
+		return "", api.NewProblem(409, "name_taken", "name", "join under another name, or delete that host first", "there is a host %s (%s) already", h.Name, owner)
 	}
 	used := api.Clone(t)
-	used.Spec.UsedBy = h.ID
+	used.Spec.UsedBy, used.Spec.KeySHA256 = h.ID, keyDigest
 	a.who.Actor = "host/" + h.Name
 	a.create(h)
 	a.update(t, used)
 	a.event(h, "Joined", "the host %s joined with the join token %s", h.Name, t.Name)
-	return a.judge()
+	return h.ID, a.judge()
 }
 
 // Renew implements rest.Backend: a new certificate for a host that has one.

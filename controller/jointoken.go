@@ -31,8 +31,9 @@ func admitJoinToken(a *admission, old, o api.Object) error {
 	return nil
 }
 
-// judgeJoinToken finds the join token of a secret, if it may be used now.
-func (a *admission) judgeJoinToken(secret string) (*api.JoinToken, error) {
+// judgeJoinToken finds the join token of a secret, if it may be used now, or was
+// used by the machine of this key.
+func (a *admission) judgeJoinToken(secret, keyDigest string) (*api.JoinToken, error) {
 	refused := func(code, hint, format string, args ...any) error {
 		return api.NewProblem(403, code, "secret", hint, format, args...)
 	}
@@ -46,7 +47,8 @@ func (a *admission) judgeJoinToken(secret string) (*api.JoinToken, error) {
 	if t == nil || subtle.ConstantTimeCompare([]byte(t.Spec.SecretSHA256), []byte(digest(parts[1]))) != 1 {
 		return nil, refused("join_token_invalid", again, "there is no such join token")
 	}
-	if t.Spec.UsedBy != "" {
+	same := t.Spec.KeySHA256 == keyDigest && a.view.Get(api.KindHost, t.Spec.UsedBy) != nil
+	if t.Spec.UsedBy != "" && !same {
 		return nil, api.NewProblem(409, "join_token_used", "secret", again, "a join token serves once, and this one was used by %s", a.describe(t.Spec.UsedBy))
 	}
 	if e := t.Spec.ExpiresAt; e != nil && !e.After(a.now) {

@@ -45,6 +45,7 @@ var Problems = []ProblemDoc{
 	{"join_token_invalid", 403, "There is no such join token, or it was not copied whole.", "Copy all of it, or make a new one."},
 	{"join_token_used", 409, "A join token serves once, and this one was used.", "Make a new one for every host."},
 	{"larger_than_any_host", 422, "No host could take the instance type, even if it were empty.", "Choose a smaller type, or add a larger host."},
+	{"last_admin", 409, "The token is the last one that administers the cloud.", "Make another admin token of the project system first."},
 	{"mac_taken", 409, "The MAC address is held by another port of the network.", "Leave it out."},
 	{"method_not_allowed", 405, "The method is not possible on this path.", "See /docs."},
 	{"missing_field", 422, "A required field is absent.", "Give it."},

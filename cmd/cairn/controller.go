@@ -115,14 +115,34 @@ func firstStart(ctx context.Context, ctl *controller.Controller, data string, ca
 	if err := os.WriteFile(filepath.Join(data, "ca.crt"), ca, 0o644); err != nil {
 		return err
 	}
-	token, err := ctl.Backend().Bootstrap(ctx)
+	path, kept := filepath.Join(data, "admin.token"), false
+	began, err := ctl.Backend().Bootstrap(ctx, func(token string) error {
+		kept = true
+		return writeSecret(path, token+"\n")
+	})
 	if err != nil {
 		return fmt.Errorf("begin the cloud: %w", err)
 	}
-	if token == "" {
-		return nil // begun before
+	if kept && !began {
+		return os.Remove(path) // another controller began it at the same time
 	}
-	return os.WriteFile(filepath.Join(data, "admin.token"), []byte(token+"\n"), 0o600)
+	return nil
+}
+
+// writeSecret puts a file in its place in one step, and on the disk.
+func writeSecret(path, secret string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), ".secret-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(secret)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
 }
 
 func newServer(ctl *controller.Controller, ca *pki.CA, f *controllerFlags, listeners []net.Listener, log *slog.Logger, a *app) (*http.Server, error) {

@@ -4,8 +4,10 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -55,6 +57,16 @@ func ParseCSR(csr string) (crypto.PublicKey, error) {
 		return k, nil
 	}
 	return nil, &CSRError{fmt.Sprintf("a key of the type %T is not accepted", r.PublicKey)}
+}
+
+// KeyDigest is the SHA-256 of a public key, hexadecimal.
+func KeyDigest(key crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return "", fmt.Errorf("digest of a key: %w", err)
+	}
+	sum := sha256.Sum256(der)
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // SignHost makes a host's certificate: it shows who it is to the API, and serves
