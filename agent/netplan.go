@@ -43,7 +43,7 @@ func networkDesired(u Underlay, want api.HostDesired) (network.Desired, error) {
 	for _, n := range want.Networks {
 		ps := ports[n.ID]
 		slices.SortFunc(ps, func(a, b network.Port) int { return strings.Compare(a.ID, b.ID) })
-		d.Networks = append(d.Networks, network.Network{ID: n.ID, VNI: n.VNI, MTU: guestMTU(u, n.MTU), Subnets: subnets(n), Ports: ps})
+		d.Networks = append(d.Networks, network.Network{ID: n.ID, VNI: n.VNI, MTU: u.GuestMTU(n.MTU), Subnets: subnets(n), Ports: ps})
 	}
 	slices.SortFunc(d.Networks, func(a, b network.Network) int { return int(a.VNI) - int(b.VNI) })
 	if len(bad) > 0 {
@@ -62,9 +62,9 @@ func subnets(n api.HostNetwork) []network.Subnet {
 	return out
 }
 
-// guestMTU is what guests of a network may send: what was asked for, and at
-// most what fits the underlay.
-func guestMTU(u Underlay, asked int) int {
+// GuestMTU is what guests of a network may send: what was asked for (0: the
+// most there is), and at most what fits the underlay.
+func (u Underlay) GuestMTU(asked int) int {
 	fits := u.MTU - vxlanOverhead
 	if asked == 0 || asked > fits {
 		return fits

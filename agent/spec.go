@@ -30,18 +30,17 @@ func domainSpec(l Layout, want api.HostDesired, i api.HostInstance, made network
 }
 
 // configDigest is the digest of what an instance's config drive says: its own
-// identity, and the addresses and subnets of its ports.
+// identity, the addresses of its ports, and their networks with all subnets, to
+// which it gives routes.
 func configDigest(want api.HostDesired, i api.HostInstance) string {
 	type nic struct {
-		Port   api.HostPort
-		Subnet api.HostSubnet
-		MTU    int
+		Port    api.HostPort
+		Network api.HostNetwork
 	}
 	var nics []nic
 	for _, id := range i.Ports {
 		p := want.Ports[id]
-		n := want.Networks[p.Network]
-		nics = append(nics, nic{p, n.Subnets[p.Subnet], n.MTU})
+		nics = append(nics, nic{p, want.Networks[p.Network]})
 	}
 	return digest([]any{i.ID, i.Name, i.Project, i.SSHKeys, i.UserData, nics})
 }

@@ -1,0 +1,86 @@
+package guest
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+)
+
+// connectionsEach is how many connections a guest may have to the metadata
+// service, so that none can use up the agent's files.
+const connectionsEach = 16
+
+// callers counts the connections of each address, and lets in only those that
+// a local port has.
+type callers struct {
+	view  *atomic.Pointer[view]
+	conns sync.WaitGroup
+	mu    sync.Mutex
+	count map[netip.Addr]int
+}
+
+// gate returns a listener that passes on only connections of guests.
+func (c *callers) gate(l net.Listener) net.Listener { return gate{l, c} }
+
+type gate struct {
+	net.Listener
+	callers *callers
+}
+
+// Accept implements net.Listener.
+func (g gate) Accept() (net.Conn, error) {
+	for {
+		conn, err := g.Listener.Accept()
+		if err != nil || g.callers.welcome(conn) {
+			return conn, err
+		}
+		conn.Close()
+	}
+}
+
+func (c *callers) welcome(conn net.Conn) bool {
+	from := addressOf(conn.RemoteAddr().String())
+	if _, ours := c.view.Load().byAddr[from]; !ours {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.count[from] < connectionsEach
+}
+
+// track follows connections from the goroutine that serves each; it is the
+// server's ConnState. New ones are counted before the next is accepted.
+func (c *callers) track(conn net.Conn, s http.ConnState) {
+	if s != http.StateNew && s != http.StateClosed {
+		return
+	}
+	from := addressOf(conn.RemoteAddr().String())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s == http.StateNew {
+		if c.count == nil {
+			c.count = map[netip.Addr]int{}
+		}
+		c.count[from]++
+		c.conns.Add(1)
+		return
+	}
+	if c.count[from]--; c.count[from] == 0 {
+		delete(c.count, from)
+	}
+	c.conns.Done()
+}
+
+// wait returns when no connection is served any more. The listener was closed
+// before.
+func (c *callers) wait() { c.conns.Wait() }
+
+func addressOf(hostport string) netip.Addr {
+	a, err := netip.ParseAddrPort(hostport)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return a.Addr().Unmap()
+}

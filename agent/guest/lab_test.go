@@ -1,0 +1,271 @@
+package guest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/cairn-cloud/cairn/agent"
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/network"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds what a test waits for; nothing is measured by it.
+const patience = 20 * time.Second
+
+func patient(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// namespace is a network namespace that only this process knows: it is gone
+// when its descriptor and all in it are closed, also if the test is killed.
+type namespace struct{ file *os.File }
+
+func newNamespace(t *testing.T) *namespace {
+	t.Helper()
+	n := &namespace{}
+	err := onThread(func() (err error) {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("a new network namespace (the tests run as root): %w", err)
+		}
+		n.file, err = os.Open("/proc/thread-self/ns/net")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.file.Close() })
+	return n
+}
+
+// onThread runs do on a thread that ends with it.
+func onThread(do func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		done <- do()
+	}()
+	return <-done
+}
+
+func (n *namespace) run(do func() error) error {
+	return onThread(func() error {
+		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return do()
+	})
+}
+
+func (n *namespace) mustRun(t *testing.T, do func() error) {
+	t.Helper()
+	if err := n.run(do); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// dial is a net.Dialer's, from within the namespace.
+func (n *namespace) dial(from netip.Addr) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, _, to string) (c net.Conn, err error) {
+		d := net.Dialer{}
+		if from.IsValid() {
+			d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		}
+		err = n.run(func() error {
+			c, err = d.DialContext(ctx, "tcp4", to)
+			return err
+		})
+		return c, err
+	}
+}
+
+// command is a program that runs in the namespace.
+func (n *namespace) command(ctx context.Context, name string, args ...string) ([]byte, error) {
+	var out []byte
+	err := n.run(func() (err error) {
+		out, err = exec.CommandContext(ctx, name, args...).CombinedOutput()
+		return err
+	})
+	return out, err
+}
+
+// wires is the network of a host as network/linux makes it, cut down to what
+// guests and services touch: routers, each with its switch, and guests on it.
+type wires struct {
+	t       *testing.T
+	dir     string // of the routers' namespaces
+	routers map[uint32]*namespace
+	bridges map[uint32]*namespace // the switch of each network
+}
+
+func newWires(t *testing.T) *wires {
+	return &wires{t: t, dir: t.TempDir(), routers: map[uint32]*namespace{}, bridges: map[uint32]*namespace{}}
+}
+
+// service opens a service on the wires.
+func (w *wires) service() *Service {
+	s := Open(Options{Underlay: agent.Underlay{MTU: 1550}, NamespaceDir: w.dir, Log: slog.New(slog.DiscardHandler)})
+	w.t.Cleanup(s.Close)
+	return s
+}
+
+// router makes a network's router with those gateways, or makes it anew.
+func (w *wires) router(vni uint32, gateways ...string) *namespace {
+	w.t.Helper()
+	r := newNamespace(w.t)
+	if w.bridges[vni] == nil {
+		w.bridges[vni] = newNamespace(w.t)
+		w.bridges[vni].mustRun(w.t, func() error {
+			b := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br"}}
+			if err := netlink.LinkAdd(b); err != nil {
+				return err
+			}
+			return netlink.LinkSetUp(b)
+		})
+	}
+	w.plug(vni, r, network.GatewayLink, network.GatewayMAC())
+	r.mustRun(w.t, func() error {
+		gw, err := netlink.LinkByName(network.GatewayLink)
+		if err != nil {
+			return err
+		}
+		for _, a := range append(gateways, network.MetadataAddress().String()+"/32") {
+			if err := addAddress(gw, a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	w.name(vni, r)
+	return r
+}
+
+// name puts a namespace where the service looks for a network's router. A link
+// to its descriptor is opened as the mount of a named namespace is.
+func (w *wires) name(vni uint32, r *namespace) {
+	w.t.Helper()
+	file := filepath.Join(w.dir, network.Namespace(vni))
+	_ = os.Remove(file)
+	if err := os.Symlink(fmt.Sprintf("/proc/self/fd/%d", r.file.Fd()), file); err != nil {
+		w.t.Fatal(err)
+	}
+	w.routers[vni] = r
+}
+
+// guest makes a guest with one NIC on a network.
+func (w *wires) guest(vni uint32, hw string) *namespace {
+	w.t.Helper()
+	g := newNamespace(w.t)
+	m, err := net.ParseMAC(hw)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.plug(vni, g, "eth0", m)
+	return g
+}
+
+// plug connects a namespace to a network's switch; both ends are up.
+func (w *wires) plug(vni uint32, to *namespace, name string, hw net.HardwareAddr) {
+	w.t.Helper()
+	w.bridges[vni].mustRun(w.t, func() error {
+		br, err := netlink.LinkByName("br")
+		if err != nil {
+			return err
+		}
+		// Named by the descriptor, so that the switch has many.
+		end := fmt.Sprintf("to%d", to.file.Fd())
+		v := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: end, MasterIndex: br.Attrs().Index},
+			PeerName:  name, PeerHardwareAddr: hw, PeerNamespace: netlink.NsFd(int(to.file.Fd())),
+		}
+		if err := netlink.LinkAdd(v); err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(v)
+	})
+	to.mustRun(w.t, func() error {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetUp(l)
+	})
+}
+
+func addAddress(l netlink.Link, prefix string) error {
+	a, err := netlink.ParseAddr(prefix)
+	if err != nil {
+		return err
+	}
+	return netlink.AddrAdd(l, a)
+}
+
+// address gives a guest its address by hand, and the way to the gateway.
+func (w *wires) address(g *namespace, prefix, gateway string) {
+	w.t.Helper()
+	g.mustRun(w.t, func() error {
+		l, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		if err := addAddress(l, prefix); err != nil {
+			return err
+		}
+		return netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: net.ParseIP(gateway)})
+	})
+}
+
+// Desired states of tests: one network with one subnet, and instances in it.
+
+const (
+	macA = "02:00:00:00:00:0a"
+	macB = "02:00:00:00:00:0b"
+	macC = "02:00:00:00:00:0c"
+)
+
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
+
+func nothing() api.HostDesired {
+	return api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}}
+}
+
+// addNetwork adds a network of 10.10.0.0/24.
+func addNetwork(d api.HostDesired, name string, vni uint32) {
+	d.Networks["net_"+name] = api.HostNetwork{ID: "net_" + name, VNI: vni, Subnets: map[string]api.HostSubnet{
+		"sub_" + name: {CIDR: prefix("10.10.0.0/24"), Gateway: addr("10.10.0.1"), DNSServers: []netip.Addr{addr("192.0.2.53")}},
+	}}
+}
+
+// addInstance adds a local instance with a port in a network.
+func addInstance(d api.HostDesired, name, network, hw, address string) {
+	id, port := "ins_"+name, "prt_"+name
+	d.Ports[port] = api.HostPort{
+		ID: port, Network: "net_" + network, Subnet: "sub_" + network, Instance: id, Hostname: name,
+		MAC: hw, Address: addr(address), Local: true,
+	}
+	d.Instances[id] = api.HostInstance{ID: id, Name: name, Project: "prj_a", Ports: []string{port}, Image: api.HostImage{ID: "img_a"}}
+}
+
+func oneGuest() api.HostDesired {
+	d := nothing()
+	addNetwork(d, "n", 1)
+	addInstance(d, "a", "n", macA, "10.10.0.11")
+	return d
+}

@@ -1,0 +1,164 @@
+package guest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/mdlayher/packet"
+	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
+
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// server is what answers in one network.
+type server struct {
+	at   place
+	view atomic.Pointer[view]
+	log  *slog.Logger
+
+	dhcp     *packet.Conn
+	sink     net.PacketConn // keeps the kernel from answering "port unreachable"
+	listener net.Listener
+	http     *http.Server
+	callers  callers
+
+	work sync.WaitGroup
+	dead atomic.Bool // a part of it has ended by itself
+}
+
+// openServer opens the sockets in the namespace and serves on them.
+func openServer(ctx context.Context, file string, v *view, t *tokens, log *slog.Logger) (*server, error) {
+	s := &server{log: log}
+	s.view.Store(v)
+	err := enter(file, func(at place) error {
+		s.at = at
+		return s.listen(ctx)
+	})
+	if err != nil {
+		s.closeSockets()
+		return nil, err
+	}
+	s.callers.view = &s.view
+	s.http = newHTTPServer(&s.view, t, &s.callers, log)
+	s.work.Go(s.serveDHCP)
+	s.work.Go(s.serveHTTP)
+	return s, nil
+}
+
+// listen opens the sockets; it runs in the namespace. All are bound to the link
+// towards the guests, so that nobody is heard who comes by the way out.
+func (s *server) listen(ctx context.Context) (err error) {
+	filter, err := dhcpFilter()
+	if err != nil {
+		return fmt.Errorf("filter for DHCP: %w", err)
+	}
+	s.dhcp, err = packet.Listen(&net.Interface{Index: s.at.link}, packet.Datagram, unix.ETH_P_IP, &packet.Config{Filter: filter})
+	if err != nil {
+		return fmt.Errorf("listen for DHCP on %s: %w", network.GatewayLink, err)
+	}
+	lc := net.ListenConfig{Control: bindToGateway}
+	s.sink, err = lc.ListenPacket(ctx, "udp4", netip.AddrPortFrom(netip.IPv4Unspecified(), serverPort).String())
+	if err != nil {
+		return fmt.Errorf("listen for DHCP on UDP port %d: %w", serverPort, err)
+	}
+	none, err := nothingFilter()
+	if err == nil {
+		err = ipv4.NewPacketConn(s.sink).SetBPF(none)
+	}
+	if err != nil {
+		return fmt.Errorf("filter of UDP port %d: %w", serverPort, err)
+	}
+	lc.SetMultipathTCP(false)
+	s.listener, err = lc.Listen(ctx, "tcp4", netip.AddrPortFrom(network.MetadataAddress(), httpPort).String())
+	if err != nil {
+		return fmt.Errorf("listen for metadata (link %s has to have the address %s): %w", network.GatewayLink, network.MetadataAddress(), err)
+	}
+	return nil
+}
+
+func bindToGateway(_, _ string, c syscall.RawConn) error {
+	var err error
+	if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), network.GatewayLink) }); e != nil {
+		return e
+	}
+	return err
+}
+
+// serveDHCP answers until the socket is closed.
+func (s *server) serveDHCP() {
+	buf := make([]byte, 0x10000)
+	for {
+		n, from, err := s.dhcp.ReadFrom(buf)
+		switch {
+		case err == nil:
+			s.dhcpPacket(buf[:n], from)
+		case errors.Is(err, net.ErrClosed):
+			return
+		case errors.Is(err, unix.ENETDOWN):
+			// The link went down; the socket hears again when it comes up.
+		default:
+			s.dead.Store(true)
+			s.log.Error("DHCP has ended; it begins again when the network is applied", "error", err)
+			return
+		}
+	}
+}
+
+func (s *server) dhcpPacket(p []byte, from net.Addr) {
+	a, ok := from.(*packet.Addr)
+	message := payload(p)
+	if !ok || len(a.HardwareAddr) != len(mac{}) || message == nil {
+		return
+	}
+	answer, n := answerDHCP(s.view.Load(), mac(a.HardwareAddr), message)
+	if answer == nil {
+		return
+	}
+	out, err := answerPacket(n.subnet.Gateway, replyTo(answer, n), answer.ToBytes())
+	if err == nil {
+		_, err = s.dhcp.WriteTo(out, &packet.Addr{HardwareAddr: a.HardwareAddr})
+	}
+	if err != nil {
+		s.log.Debug("a DHCP answer was lost", "port", n.port.ID, "error", err) // the client asks again
+	}
+}
+
+// serveHTTP serves metadata until the listener is closed.
+func (s *server) serveHTTP() {
+	if err := s.http.Serve(s.callers.gate(s.listener)); !errors.Is(err, http.ErrServerClosed) {
+		s.dead.Store(true)
+		s.log.Error("metadata has ended; it begins again when the network is applied", "error", err)
+	}
+}
+
+func (s *server) alive() bool { return !s.dead.Load() }
+
+// close ends serving, and waits for it.
+func (s *server) close() {
+	_ = s.http.Close()
+	s.closeSockets()
+	s.work.Wait()
+	_ = s.http.Close() // and what was accepted meanwhile
+	s.callers.wait()
+}
+
+func (s *server) closeSockets() {
+	if s.dhcp != nil {
+		_ = s.dhcp.Close()
+	}
+	if s.sink != nil {
+		_ = s.sink.Close()
+	}
+	if s.listener != nil {
+		_ = s.listener.Close()
+	}
+}

@@ -1,0 +1,151 @@
+package guest
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/cairn-cloud/cairn/agent"
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// A view is all that the servers of one network answer from. It is made whole
+// and never changed.
+type view struct {
+	network string
+	byMAC   map[mac]nic
+	byAddr  map[netip.Addr]guest
+}
+
+type mac [6]byte
+
+// guest is an instance as it is told about itself.
+type guest struct {
+	known    bool // the instance is to be on this host; without it there is only a port
+	instance api.HostInstance
+	nics     []nic // in the guest's order
+}
+
+// nic is a port as its guest sees it.
+type nic struct {
+	port    api.HostPort
+	mac     mac
+	network api.HostNetwork
+	subnet  api.HostSubnet
+	mtu     int
+	routes  []route
+}
+
+// route is a way that a NIC gives, through its subnet's gateway.
+type route struct {
+	to  netip.Prefix
+	via netip.Addr
+}
+
+func (m mac) String() string { return net.HardwareAddr(m[:]).String() }
+
+// buildViews sorts the local ports by network (VNI). A port that cannot be
+// served is left out, and bad says why.
+func buildViews(want api.HostDesired, u agent.Underlay) (views map[uint32]*view, bad []string) {
+	views = map[uint32]*view{}
+	guests := map[string]guest{}
+	for _, id := range slices.Sorted(maps.Keys(want.Ports)) {
+		p := want.Ports[id]
+		if !p.Local {
+			continue
+		}
+		n, err := nicOf(want, u, id)
+		if err != nil {
+			bad = append(bad, err.Error())
+			continue
+		}
+		g, ok := guests[p.Instance]
+		if !ok {
+			g = guestOf(want, u, p.Instance)
+			guests[p.Instance] = g
+		}
+		n.routes = []route{defaultRoute(n), metadataRoute(n)} // of a port alone
+		for _, of := range g.nics {
+			if of.port.ID == id {
+				n.routes = of.routes
+			}
+		}
+		v := views[n.network.VNI]
+		if v == nil {
+			v = &view{network: p.Network, byMAC: map[mac]nic{}, byAddr: map[netip.Addr]guest{}}
+			views[n.network.VNI] = v
+		}
+		v.byMAC[n.mac], v.byAddr[p.Address] = n, g
+	}
+	return views, bad
+}
+
+// guestOf gathers what an instance is to know of itself.
+func guestOf(want api.HostDesired, u agent.Underlay, instance string) guest {
+	i, known := want.Instances[instance]
+	g := guest{known: known, instance: i}
+	for _, id := range i.Ports {
+		if n, err := nicOf(want, u, id); err == nil {
+			g.nics = append(g.nics, n)
+		}
+	}
+	for at := range g.nics {
+		g.nics[at].routes = routesOf(g.nics, at)
+	}
+	return g
+}
+
+func nicOf(want api.HostDesired, u agent.Underlay, port string) (nic, error) {
+	p, ok := want.Ports[port]
+	if !ok {
+		return nic{}, fmt.Errorf("port %s is not known yet", port)
+	}
+	hw, err := net.ParseMAC(p.MAC)
+	if err != nil || len(hw) != len(mac{}) || hw[0]&1 != 0 {
+		return nic{}, fmt.Errorf("port %s: %q is not the MAC of a NIC", port, p.MAC)
+	}
+	n := want.Networks[p.Network]
+	s, ok := n.Subnets[p.Subnet]
+	if !ok {
+		return nic{}, fmt.Errorf("port %s: its subnet %s in network %s is not known yet", port, p.Subnet, p.Network)
+	}
+	if !p.Address.Is4() || !s.CIDR.Contains(p.Address) || !s.CIDR.Contains(s.Gateway) {
+		return nic{}, fmt.Errorf("port %s: address %s and gateway %s are not both of the IPv4 subnet %s", port, p.Address, s.Gateway, s.CIDR)
+	}
+	return nic{port: p, mac: mac(hw), network: n, subnet: s, mtu: max(0, u.GuestMTU(n.MTU))}, nil
+}
+
+// routesOf are the ways through one of a guest's NICs. Only the first leads out
+// and to the metadata: two default routes would be a lottery. The others lead to
+// the rest of their own network, unless a NIC before does so.
+func routesOf(nics []nic, at int) []route {
+	n := nics[at]
+	if at == 0 {
+		return []route{defaultRoute(n), metadataRoute(n)}
+	}
+	direct := map[string]bool{}
+	for i, other := range nics {
+		if i < at && other.network.ID == n.network.ID {
+			return nil
+		}
+		direct[other.port.Subnet] = true
+	}
+	var out []route
+	for _, id := range slices.Sorted(maps.Keys(n.network.Subnets)) {
+		if s := n.network.Subnets[id]; !direct[id] && s.CIDR.IsValid() && s.CIDR.Addr().Is4() {
+			out = append(out, route{s.CIDR.Masked(), n.subnet.Gateway})
+		}
+	}
+	return out
+}
+
+func defaultRoute(n nic) route {
+	return route{netip.PrefixFrom(netip.IPv4Unspecified(), 0), n.subnet.Gateway}
+}
+
+func metadataRoute(n nic) route {
+	return route{netip.PrefixFrom(network.MetadataAddress(), 32), n.subnet.Gateway}
+}
