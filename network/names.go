@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 )
 
 // Names of what a network has on a host. Every one begins with a prefix of
@@ -39,9 +41,48 @@ const (
 // NamespaceDir is where named network namespaces are, by custom.
 const NamespaceDir = "/run/netns"
 
+// Mark is the alias of every link of ours. A link that has our prefix and not
+// the mark is somebody else's.
+const Mark = "cairn"
+
+// Group is the group of links of ours. The kernel makes a link with its group,
+// but sets the alias in a second step: a link of our prefix and group that has
+// no alias is one whose making was interrupted.
+const Group = 0xca19
+
+// OwnedLink tells whether a link of the host is ours.
+func OwnedLink(name, alias string, group uint32) bool {
+	if _, ok := vniOf(name); !ok && !strings.HasPrefix(name, "ct") {
+		return false
+	}
+	return alias == Mark || alias == "" && group == Group
+}
+
+// OwnedNamespace tells whether a namespace has a router's name.
+func OwnedNamespace(name string) bool {
+	vni, ok := digits(name, "cairn-")
+	return ok && name == Namespace(vni)
+}
+
+// vniOf finds the network of a link that is named for one.
+func vniOf(link string) (uint32, bool) {
+	for _, prefix := range []string{"cb", "cx", "cg", "cu"} {
+		if vni, ok := digits(link, prefix); ok {
+			return vni, true
+		}
+	}
+	return 0, false
+}
+
+func digits(s, prefix string) (uint32, bool) {
+	hex, ok := strings.CutPrefix(s, prefix)
+	n, err := strconv.ParseUint(hex, 16, 24)
+	return uint32(n), ok && err == nil && len(hex) == 6
+}
+
 // GatewayMAC is the gateway's on every host and in every network, so that a
 // guest that moves keeps its gateway. It is never sent between hosts.
-func GatewayMAC() net.HardwareAddr { return net.HardwareAddr{0x02, 0xca, 0x19, 0, 0, 0x01} }
+func GatewayMAC() net.HardwareAddr { return net.HardwareAddr{0x02, 0xca, 0x1a, 0, 0, 0x01} }
 
 // MetadataAddress is where guests ask for their metadata, in every router.
 func MetadataAddress() netip.Addr { return netip.AddrFrom4([4]byte{169, 254, 169, 254}) }
