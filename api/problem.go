@@ -66,7 +66,11 @@ func NewProblem(status int, code, field, hint, format string, args ...any) *Prob
 
 // InvalidProblem turns the faults of Validate into one problem (422).
 func InvalidProblem(f Faults) *Problem {
-	p := NewProblem(422, f[0].Code, f[0].Field, f[0].Hint, "%s: %s", f[0].Field, f[0].Detail)
+	at := f[0].Field
+	if at == "" {
+		at = "the body"
+	}
+	p := NewProblem(422, f[0].Code, f[0].Field, f[0].Hint, "%s: %s", at, f[0].Detail)
 	if len(f) > 1 {
 		p.Errors = f
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
@@ -43,20 +42,10 @@ func (c *call) flag(name string) (bool, error) {
 
 // handle registers an operation: in the OpenAPI document and in the router.
 func (s *Server) handle(op huma.Operation, fn func(*call) error) {
-	stream := isStream(&op)
 	s.huma.OpenAPI().AddOperation(&op)
 	s.huma.Adapter().Handle(&op, func(hc huma.Context) {
 		ec := humaecho.Unwrap(hc)
 		c := &call{Server: s, echo: ec, op: &op}
-		if !stream && c.query("watch") == "" {
-			// Socket deadlines are the kernel's business: they are in its time,
-			// not in that of the clock passed in. A writer that cannot have them
-			// (in a test) goes without.
-			rc := http.NewResponseController(ec.Response())
-			end := time.Now().Add(requestTimeout)
-			_ = rc.SetReadDeadline(end)
-			_ = rc.SetWriteDeadline(end)
-		}
 		if err := c.serve(fn); err != nil {
 			c.fail(err)
 		}

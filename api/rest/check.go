@@ -38,7 +38,8 @@ func (c *checker) add(field, code, hint, format string, args ...any) {
 
 func (c *checker) check(path string, x *huma.Schema, v any) {
 	x = c.schemas.resolve(x)
-	if v == nil && (c.patch || x.Nullable) {
+	// Null removes what a user gave; the body and the spec are not to be removed.
+	if v == nil && (c.patch && path != "" && path != "spec" || x.Nullable) {
 		return
 	}
 	if got := typeOf(v); x.Type != "" && !fits(got, x.Type) {

@@ -93,6 +93,7 @@ func (s *Server) echoError(err error, ec echo.Context) {
 // answers have, and logs.
 func (s *Server) guard(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(ec echo.Context) error {
+		hurry(ec.Response())
 		start := s.now()
 		h := ec.Response().Header()
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -43,6 +43,7 @@ func newCloud(t *testing.T) *cloud {
 	s, err := rest.New(rest.Options{
 		Backend: c.m, Now: c.clock, Log: slog.New(slog.NewTextHandler(c.log, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		NewTicker: func(time.Duration) (<-chan time.Time, func()) { return c.ticks, func() {} },
+		CatchUp:   time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)

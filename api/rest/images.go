@@ -86,7 +86,7 @@ func (c *call) upload() error {
 	default:
 		return api.NewProblem(400, "invalid_header", headerUploadComplete, "send ?1 with the last bytes, else ?0", "%q is neither ?1 nor ?0", v)
 	}
-	received, err := c.backend.Upload(c.context(), i, offset, complete, r.Body)
+	received, err := c.backend.Upload(c.context(), i, offset, complete, &patientReader{r.Body, c.unhurried()})
 	if err != nil {
 		if at, e := c.backend.Received(c.context(), i); e == nil {
 			c.header().Set(headerUploadOffset, strconv.FormatInt(at, 10))
@@ -123,6 +123,6 @@ func (c *call) download() (err error) {
 	h := c.header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("ETag", `"sha256:`+i.Status.SHA256+`"`)
-	http.ServeContent(c.echo.Response(), c.request(), "", time.Time{}, blob)
+	http.ServeContent(&patientWriter{c.echo.Response(), c.unhurried()}, c.request(), "", time.Time{}, blob)
 	return nil
 }

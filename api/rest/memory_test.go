@@ -51,9 +51,15 @@ type memoryView struct {
 	owners  map[string]string
 }
 
-func (m *memory) View(context.Context, int64) (api.View, error) {
+func (m *memory) View(ctx context.Context, atLeast int64) (api.View, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if atLeast > m.rev {
+		m.mu.Unlock()
+		<-ctx.Done()
+		m.mu.Lock()
+		return nil, ctx.Err()
+	}
 	if m.failing != nil {
 		return nil, m.failing
 	}

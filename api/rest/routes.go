@@ -10,12 +10,9 @@ import (
 
 // Marks on operations, for the code that is around the handlers.
 const (
-	metaHostRoute = "host"   // a host's certificate opens it
-	metaStream    = "stream" // it may last
-	metaOpen      = "open"   // nobody need say who they are
+	metaHostRoute = "host" // a host's certificate opens it
+	metaOpen      = "open" // nobody need say who they are
 )
-
-func isStream(op *huma.Operation) bool { return op.Metadata[metaStream] != nil }
 
 // register makes all routes: those of every kind in the same way, and those
 // few that are about bytes and hosts.
@@ -79,9 +76,8 @@ func (s *Server) registerImageData() {
 		op.Description = "Ranges are served. A host may download the images of the instances that are placed on it."
 		op.Responses["200"] = &huma.Response{Description: "The bytes.", Content: bytesOf}
 		op.Responses["206"] = &huma.Response{Description: "The bytes of the range asked for.", Content: bytesOf}
-		op.Metadata = map[string]any{metaStream: true}
 		if path == anywhere {
-			op.Metadata[metaHostRoute] = true
+			op.Metadata = map[string]any{metaHostRoute: true}
 			op.Security = append(op.Security, map[string][]string{"host": {}})
 		}
 		s.handle(op, (*call).download)
@@ -97,7 +93,6 @@ func (s *Server) registerImageData() {
 		&huma.Param{Name: headerUploadComplete, In: "header", Description: "?1 with the last bytes.", Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"?0", "?1"}}})
 	op.RequestBody = &huma.RequestBody{Required: true, Content: bytesOf}
 	op.Responses["204"] = &huma.Response{Description: "The bytes are stored.", Headers: upload}
-	op.Metadata = map[string]any{metaStream: true}
 	s.handle(op, (*call).upload)
 }
 
@@ -137,7 +132,6 @@ func (s *Server) registerHostRoutes() {
 
 	op = s.hostOperation(http.MethodGet, "desired", "Stream the host's desired state")
 	op.Description = "First all of it, ended by an item with op \"synced\", then each difference."
-	op.Metadata[metaStream] = true
 	op.Responses["200"] = &huma.Response{Description: "Events of the name items, each an array of DesiredItem.", Content: map[string]*huma.MediaType{
 		"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Ref: schemaPrefix + "DesiredItem"}}}}}
 	s.handle(op, (*call).desired)

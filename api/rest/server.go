@@ -26,6 +26,9 @@ type Options struct {
 	// NewTicker makes the ticker of the heartbeats on streams, and returns how
 	// to stop it. Default: time.NewTicker.
 	NewTicker func(time.Duration) (<-chan time.Time, func())
+	// CatchUp is how long a watch waits for a revision that another controller
+	// told the client of. Default: 5 s.
+	CatchUp time.Duration
 }
 
 // Server serves the API. It is made by New.
@@ -35,6 +38,7 @@ type Server struct {
 	log       *slog.Logger
 	random    io.Reader
 	newTicker func(time.Duration) (<-chan time.Time, func())
+	catchUp   time.Duration
 
 	echo    *echo.Echo
 	huma    huma.API
@@ -47,16 +51,13 @@ type Server struct {
 	close   context.CancelFunc
 }
 
-// requestTimeout bounds the reading and answering of all that is not a stream.
-const requestTimeout = 60 * time.Second
-
 // New makes a server. Its OpenAPI document is derived from api.Kinds here, so a
 // kind that cannot be described is an error of New, not of a request.
 func New(o Options) (*Server, error) {
 	if o.Backend == nil {
 		return nil, errors.New("make the API server: Options.Backend is missing")
 	}
-	s := &Server{backend: o.Backend, now: o.Now, log: o.Log, random: o.Random, newTicker: o.NewTicker}
+	s := &Server{backend: o.Backend, now: o.Now, log: o.Log, random: o.Random, newTicker: o.NewTicker, catchUp: o.CatchUp}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -71,6 +72,9 @@ func New(o Options) (*Server, error) {
 			t := time.NewTicker(d)
 			return t.C, t.Stop
 		}
+	}
+	if s.catchUp == 0 {
+		s.catchUp = 5 * time.Second
 	}
 	s.closing, s.close = context.WithCancel(context.Background())
 	s.views = newViewCache(s.now)
@@ -97,7 +101,7 @@ func (s *Server) Handler() http.Handler { return s.echo }
 func (s *Server) Close() { s.close() }
 
 // HTTPServer is an http.Server with the limits that the API wants. It sets no
-// timeout on whole requests, because streams have none: handlers set their own.
+// timeout on whole requests, because streams have none: see hurry.
 func (s *Server) HTTPServer(tlsConfig *tls.Config) *http.Server {
 	h := &http.Server{
 		Handler:           s.Handler(),

@@ -14,10 +14,6 @@ import (
 // heartbeat is how often a stream says that it lives.
 const heartbeat = 15 * time.Second
 
-// writeTimeout is how long one event may take to reach the client's socket
-// before the client counts as gone. A whole stream has no timeout.
-const writeTimeout = 30 * time.Second
-
 // stream writes server-sent events. Nothing is sent, and so no status is
 // decided, before the first event: an error until then is an ordinary problem.
 type stream struct {
@@ -27,7 +23,7 @@ type stream struct {
 }
 
 func (c *call) stream() *stream {
-	return &stream{call: c, rc: http.NewResponseController(c.echo.Response())}
+	return &stream{call: c, rc: c.unhurried()}
 }
 
 func (s *stream) start() {
@@ -48,8 +44,7 @@ func (s *stream) send(event, id string, v any) error {
 		return err
 	}
 	s.start()
-	// See handle about socket deadlines.
-	_ = s.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = s.rc.SetWriteDeadline(time.Now().Add(stallTimeout))
 	var text strings.Builder
 	if id != "" {
 		text.WriteString("id: " + id + "\n")

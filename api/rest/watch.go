@@ -14,6 +14,9 @@ func (c *call) watch(f filter) error {
 	if err != nil {
 		return err
 	}
+	if err := c.reached(after.Revision); err != nil {
+		return err
+	}
 	s := c.stream()
 	r := c.reader(f.kind)
 	last := after // all up to here was sent or is not for this client
@@ -53,8 +56,11 @@ func (c *call) choose(f filter, r reader, e api.WatchEvent) (api.WatchEvent, boo
 	if !ok || e.Object == nil || !c.shows(f, e.Object) {
 		return e, false
 	}
-	if e.Type == api.EventDelete || f.labels.matches(e.Object.GetMeta().Labels) {
+	if f.labels.matches(e.Object.GetMeta().Labels) {
 		return e, true
+	}
+	if e.Type == api.EventDelete {
+		return e, false // it was deleted for this client when it stopped matching
 	}
 	m := changed.GetMeta()
 	// Labels change with the spec record only, and a new object was in no list:
@@ -88,6 +94,24 @@ func (c *call) watchFrom() (api.Cursor, error) {
 		return at, api.NewProblem(400, "invalid_parameter", name, "give the revision of a list, or the id of the last event", "%q is not a place in the history", text)
 	}
 	return at, nil
+}
+
+// reached refuses a place that the store never had, such as one from before a
+// restore or of another cloud: the client would be told of nothing, without knowing it.
+func (c *call) reached(revision int64) error {
+	if revision <= c.view.Revision() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.context(), c.catchUp)
+	defer cancel()
+	if _, err := c.backend.View(ctx, revision); err != nil {
+		if c.context().Err() == nil && ctx.Err() != nil {
+			return api.NewProblem(410, "history_compacted", "", "list again, and watch from the revision of the list",
+				"the store is at revision %d and has no %d: that is of another cloud, or from before a restore", c.view.Revision(), revision)
+		}
+		return err
+	}
+	return nil
 }
 
 func later(a, b api.Cursor) api.Cursor {

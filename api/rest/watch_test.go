@@ -143,6 +143,7 @@ func TestWatch_says410WhereHistoryIsGone(t *testing.T) {
 	w.want("bookmark")
 	c.m.compact()
 	c.refused(c.do("p-viewer", "GET", "/v1/networks?watch=true&from=11", nil), 410, "history_compacted", "")
+	c.refused(c.do("p-viewer", "GET", "/v1/networks?watch=true&from=4711", nil), 410, "history_compacted", "") // from before a restore
 	// A watch that falls behind later is told in the stream.
 	c.m.mu.Lock()
 	c.m.oldest = 1 << 40
@@ -179,7 +180,10 @@ func TestWatch_byLabelsDeletesWhatStopsMatching(t *testing.T) {
 	patch("a", `{"app":"db"}`)
 	w.want("delete a")
 	patch("a", `{"app":"web"}`)
-	w.want("put a")
+	// What was never shown is not deleted either.
+	c.do("p-member", "DELETE", "/v1/projects/p/networks/other", nil)
+	c.do("p-member", "DELETE", "/v1/projects/p/networks/a", nil)
+	w.want("put a", "delete a")
 }
 
 func TestWatch_endsWithItsToken(t *testing.T) {

@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -79,6 +80,12 @@ func TestPatch_mergesAsRFC7396(t *testing.T) {
 	}
 	c.refused(c.do("p-member", "PATCH", "/v1/projects/p/instances/web", `{"spec":{"image":null}}`), 422, "invalid_value", "spec.image")
 	c.refused(c.do("p-member", "PATCH", "/v1/projects/p/instances/web", `{"spec":{"nics":[{"network":null}]}}`), 422, "invalid_value", "spec.nics[0]")
+	c.refused(c.do("p-member", "PATCH", "/v1/projects/p/instances/web", `{"spec":null}`), 422, "wrong_type", "spec")
+	for _, body := range []string{`null`, `[]`, `"x"`} {
+		if p := c.refused(c.do("p-member", "PATCH", "/v1/projects/p/instances/web", body), 422, "wrong_type", ""); !strings.HasPrefix(p.Detail, "the body: ") {
+			t.Errorf("%s: %q", body, p.Detail)
+		}
+	}
 }
 
 func TestPatch_ofAnEditSurvivesTheStatusButNotAnotherEdit(t *testing.T) {

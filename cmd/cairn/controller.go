@@ -151,7 +151,7 @@ func newServer(ctl *controller.Controller, ca *pki.CA, f *controllerFlags, liste
 		return nil, err
 	}
 	own := ca.Server(names(f.san, listeners), a.now)
-	return api.HTTPServer(ca.ServerTLS(own)), nil
+	return api.HTTPServer(rest.TLSConfig(own.Certificate, ca.Pool())), nil
 }
 
 // names are those by which this controller may be reached: what was said, the

@@ -89,15 +89,3 @@ func (c *CA) ClientTLS(own *Own) *tls.Config {
 		},
 	}
 }
-
-// ServerTLS is how the API listens: hosts show a certificate of the CA, everybody
-// else shows none and sends a token.
-func (c *CA) ServerTLS(own *Own) *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS13,
-		NextProtos:     []string{"h2", "http/1.1"},
-		ClientAuth:     tls.VerifyClientCertIfGiven,
-		ClientCAs:      c.Pool(),
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.Certificate() },
-	}
-}
