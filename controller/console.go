@@ -31,6 +31,10 @@ func (b *Backend) ConsoleLog(ctx context.Context, i *api.Instance, limit int64) 
 	if h.Status.AgentURL == "" {
 		return nil, api.NewProblem(503, "host_unreachable", "placement.host", "wait for the host's first report", "the host %s has not said where its agent serves consoles", h.Name)
 	}
+	if u, err := url.Parse(h.Status.AgentURL); err != nil || u.Scheme != "https" {
+		// What a host says must not make a controller ask anybody whose certificate it does not judge.
+		return nil, api.NewProblem(503, "host_unreachable", "placement.host", "look into the agent's settings", "the host %s says that its agent is at %q, which is no https URL", h.Name, h.Status.AgentURL)
+	}
 	at, err := url.JoinPath(h.Status.AgentURL, "v1/console", i.ID)
 	if err != nil {
 		return nil, fmt.Errorf("console of %s: agent URL of host %s: %w", i.ID, h.Name, err)

@@ -73,6 +73,11 @@ func TestConsoleLog_fromTheInstancesOwnHostOnly(t *testing.T) {
 	if err := errors.Join(err, r.Close()); err != nil || string(b) != "console of /v1/console/"+i.ID {
 		t.Errorf("got %q, %v", b, err)
 	}
+	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a host made a controller ask somebody else") }))
+	defer plain.Close()
+	at(plain.URL)
+	_, err = c.b.ConsoleLog(c.ctx, i, 100)
+	refused(t, err, 503, "host_unreachable", "placement.host")
 	at(agentServer(t, c.b.ca, "hst_another"))
 	_, err = c.b.ConsoleLog(c.ctx, i, 100)
 	refused(t, err, 503, "host_unreachable", "placement.host")

@@ -85,6 +85,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	return together(ctx,
 		func(ctx context.Context) error { c.backend.beats.run(ctx); return nil },
 		c.backend.feeds.run,
+		c.sweepImages,
 		func(ctx context.Context) error { return lead(ctx, c.o.Store, c.o.Log, c.leaderWork()...) },
 	)
 }

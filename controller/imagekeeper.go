@@ -20,9 +20,9 @@ type imageKeeper struct {
 	b     *Backend
 	fetch *images.Fetcher
 	timer Timer
-	slots chan struct{} // how many images are worked on at a time
 
 	mu    sync.Mutex
+	slots map[string]chan struct{} // of each project
 	tasks map[string]*imageTask
 	wg    sync.WaitGroup
 }
@@ -34,7 +34,28 @@ type imageTask struct {
 }
 
 func newImageKeeper(b *Backend, f *images.Fetcher, t Timer) *imageKeeper {
-	return &imageKeeper{b: b, fetch: f, timer: t, slots: make(chan struct{}, 4), tasks: map[string]*imageTask{}}
+	return &imageKeeper{b: b, fetch: f, timer: t, slots: map[string]chan struct{}{}, tasks: map[string]*imageTask{}}
+}
+
+// importsAtOnce is how many images of a project are imported at a time. It is by
+// project, so that one tenant's slow servers keep nobody else waiting.
+const importsAtOnce = 2
+
+// slot waits for the project's turn.
+func (k *imageKeeper) slot(ctx context.Context, project string) (release func(), err error) {
+	k.mu.Lock()
+	slots := k.slots[project]
+	if slots == nil {
+		slots = make(chan struct{}, importsAtOnce)
+		k.slots[project] = slots
+	}
+	k.mu.Unlock()
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // run works until ctx ends, and returns when all it started has ended.
@@ -116,12 +137,6 @@ func (k *imageKeeper) turn(ctx context.Context, id string) (context.Context, boo
 }
 
 func (k *imageKeeper) do(ctx context.Context, id string) error {
-	select {
-	case k.slots <- struct{}{}:
-		defer func() { <-k.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	v, err := k.b.store.View(ctx, 0)
 	if err != nil {
 		return err
@@ -132,6 +147,11 @@ func (k *imageKeeper) do(ctx context.Context, id string) error {
 	case img.Deleting():
 		return k.remove(ctx, img)
 	case imports(img):
+		release, err := k.slot(ctx, img.Project)
+		if err != nil {
+			return err
+		}
+		defer release()
 		return k.importImage(ctx, img)
 	}
 	return nil
@@ -184,7 +204,7 @@ func (k *imageKeeper) importImage(ctx context.Context, img *api.Image) error {
 		if err != nil {
 			return err
 		}
-		err = k.fetchOnce(ctx, t, img.ID, before, limit)
+		err = k.fetchOnce(ctx, t, img, before, limit)
 		if err == nil {
 			break
 		}
@@ -214,14 +234,14 @@ func (k *imageKeeper) importImage(ctx context.Context, img *api.Image) error {
 	return err
 }
 
-func (k *imageKeeper) fetchOnce(ctx context.Context, t *images.Transfer, id string, offset, limit int64) error {
+func (k *imageKeeper) fetchOnce(ctx context.Context, t *images.Transfer, img *api.Image, offset, limit int64) error {
 	return t.Fetch(ctx, offset, limit, func(at int64, r io.Reader) error {
 		if at != offset {
-			if err := k.b.images.Discard(id); err != nil {
+			if err := k.b.images.Discard(img.ID); err != nil {
 				return err
 			}
 		}
-		_, err := k.b.images.Append(id, at, limit, r)
+		_, err := k.b.images.Append(img.ID, at, limit, k.b.arriving(ctx, img, at, r))
 		return err
 	})
 }

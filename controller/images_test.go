@@ -2,7 +2,9 @@ package controller
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -136,6 +138,98 @@ func TestUpload_obeysTheQuota(t *testing.T) {
 	announced.Name, announced.Spec.SizeBytes = "announced", 1
 	_, err = c.try(c.write(), announced)
 	refused(t, err, 409, "quota_exceeded", "spec.size_bytes")
+}
+
+// TestUpload_unannouncedOnesShareTheQuota: what came of one is not there for
+// another, although it is counted at its end only.
+func TestUpload_unannouncedOnesShareTheQuota(t *testing.T) {
+	c := newCloud(t)
+	if _, err := c.b.Update(c.ctx, c.write(), api.KindProject, c.project, func(o api.Object) error {
+		o.(*api.Project).Spec.Quota.ImageGiB = 2 // the harness's image uses one
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	one, two := c.newImage("one", api.ImageSpec{}), c.newImage("two", api.ImageSpec{})
+	if err := os.WriteFile(filepath.Join(c.c.o.DataDir, "uploads", one.ID), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(c.c.o.DataDir, "uploads", one.ID), 1<<30-100); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.b.Upload(c.ctx, two, 0, false, bytes.NewReader(make([]byte, 101)))
+	refused(t, err, 409, "quota_exceeded", "spec.size_bytes")
+	if at, err := c.b.Upload(c.ctx, two, 100, false, bytes.NewReader(nil)); err != nil || at != 100 {
+		t.Errorf("what fitted is kept: %d, %v", at, err)
+	}
+}
+
+// TestDelete_ofAnImageDoesNotWaitForWhoeverSendsIt: an upload that goes on for
+// ever ends with its image.
+func TestDelete_ofAnImageDoesNotWaitForWhoeverSendsIt(t *testing.T) {
+	c := newCloud(t)
+	c.run()
+	img := c.newImage("endless", api.ImageSpec{})
+	sent, asked := make(chan error, 1), make(chan struct{}, 1)
+	go func() {
+		_, err := c.b.Upload(c.ctx, img, 0, true, readerFunc(func(p []byte) (int, error) {
+			poke(asked)
+			return 1, c.ctx.Err()
+		}))
+		sent <- err
+	}()
+	<-asked
+	if _, err := c.b.Delete(c.ctx, c.write(), api.KindImage, img.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, <-sent, 409, "being_deleted", "")
+	c.until("the image is gone", func(v api.View) bool { return v.Get(api.KindImage, img.ID) == nil })
+	if n := c.blobs(); n != 0 {
+		t.Errorf("%d files are left", n)
+	}
+}
+
+// TestImport_aSlowServerHoldsUpItsOwnProjectOnly also holds that deletions do
+// not wait for imports.
+func TestImport_aSlowServerHoldsUpItsOwnProjectOnly(t *testing.T) {
+	c := newCloud(t)
+	b := qcow2(t)
+	ctx, end := context.WithCancel(c.ctx)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		w.(http.Flusher).Flush()
+		select {
+		case <-ctx.Done():
+		case <-r.Context().Done():
+		}
+	})
+	mux.HandleFunc("/image", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(b) })
+	srv := httptest.NewServer(mux)
+	defer srv.Close()
+	defer end()
+	c.run()
+	var slow []*api.Image
+	for n := range 10 {
+		slow = append(slow, c.newImage(fmt.Sprint("slow", n), api.ImageSpec{SourceURL: srv.URL + "/slow"}))
+	}
+	c.until("two are being imported", func(v api.View) bool {
+		return count(v, api.KindImage, func(o api.Object) bool { return o.(*api.Image).Status.State == api.StateImporting }) == importsAtOnce
+	})
+	p := &api.Project{}
+	p.Name = "other"
+	other := &api.Image{}
+	other.Name, other.Project, other.Spec.SourceURL = "quick", c.create(p).GetMeta().ID, srv.URL+"/image"
+	id := c.create(other).GetMeta().ID
+	c.until("another project's image is ready", func(v api.View) bool { return v.Get(api.KindImage, id).(*api.Image).Status.State == api.StateReady })
+	for _, img := range slow {
+		if _, err := c.b.Delete(c.ctx, c.write(), api.KindImage, img.ID, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.until("all slow ones are gone", func(v api.View) bool {
+		return count(v, api.KindImage, func(o api.Object) bool { return strings.HasPrefix(o.GetMeta().Name, "slow") }) == 0
+	})
 }
 
 func TestImport_takesUpWhereItBrokeAndSaysWhyItFails(t *testing.T) {

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ func (b *Backend) Upload(ctx context.Context, image *api.Image, offset int64, co
 			return 0, err
 		}
 	}
-	received, err := b.images.Append(img.ID, offset, limit, r)
+	received, err := b.images.Append(img.ID, offset, limit, b.arriving(ctx, img, offset, r))
 	if err != nil {
 		return received, uploadProblem(img, limit, err)
 	}
@@ -61,8 +62,44 @@ func (b *Backend) uploadable(ctx context.Context, image *api.Image) (*api.Image,
 	return img, nil
 }
 
+// recheck is after how many bytes it is asked again whether there is room.
+const recheck = 16 << 20
+
+// arriving reads the bytes of an image on their way. It ends when the image is to
+// be deleted, which must not wait for whoever sends, and when others have used the room
+// that its project had.
+func (b *Backend) arriving(ctx context.Context, img *api.Image, at int64, r io.Reader) io.Reader {
+	asked := at - recheck
+	return readerFunc(func(p []byte) (int, error) {
+		v, err := b.store.View(ctx, 0)
+		if err != nil {
+			return 0, err
+		}
+		if now := get[*api.Image](v, api.KindImage, img.ID); now == nil || now.Deleting() {
+			return 0, api.NewProblem(409, "being_deleted", "", "make a new image", "the image %s is being deleted", img.Name)
+		}
+		if at-asked >= recheck {
+			asked = at
+			if limit, err := b.room(ctx, img); err != nil || at > limit {
+				return 0, cmp.Or(err, images.ErrTooLarge)
+			}
+			if err := b.images.Spacious(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := r.Read(p)
+		at += int64(n)
+		return n, err
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
 // room is how many bytes the image may have: what was announced and counted
-// already, or else what its project's quota leaves.
+// already, or else what its project's quota leaves, less what others that were not
+// announced either have on the disk.
 func (b *Backend) room(ctx context.Context, img *api.Image) (int64, error) {
 	if img.Spec.SizeBytes > 0 {
 		return img.Spec.SizeBytes, nil
@@ -75,8 +112,17 @@ func (b *Backend) room(ctx context.Context, img *api.Image) (int64, error) {
 	if p == nil {
 		return 0, api.NotFound(api.KindProject, img.Project)
 	}
-	left := p.Spec.Quota.ImageGiB - v.Used(api.QuotaKey(p.ID))["image_gib"]
-	return min(max(0, left), images.MaxVirtualSize>>30) << 30, nil
+	left := min(p.Spec.Quota.ImageGiB-v.Used(api.QuotaKey(p.ID))["image_gib"], images.MaxVirtualSize>>30) << 30
+	for o := range v.List(api.KindImage, img.Project, "") {
+		if other := o.(*api.Image); other.ID != img.ID && other.Spec.SizeBytes == 0 {
+			n, err := b.images.Received(other.ID)
+			if err != nil {
+				return 0, err
+			}
+			left -= n
+		}
+	}
+	return max(0, left), nil
 }
 
 func uploadProblem(img *api.Image, limit int64, err error) error {
@@ -89,7 +135,14 @@ func uploadProblem(img *api.Image, limit int64, err error) error {
 	case errors.Is(err, images.ErrTooLarge) && img.Spec.SizeBytes > 0:
 		return api.NewProblem(422, "image_refused", "spec.size_bytes", "make the image again with the right size", "more than the %d bytes came that were announced for the image %s", limit, img.Name)
 	case errors.Is(err, images.ErrTooLarge):
-		return api.NewProblem(409, "quota_exceeded", "spec.size_bytes", "delete images, or ask a cloud administrator to raise the quota", "the project's quota leaves %d GiB for the image %s, and more came", limit>>30, img.Name)
+		return api.NewProblem(409, "quota_exceeded", "spec.size_bytes", "delete images, or ask a cloud administrator to raise the quota", "the project's quota leaves %d bytes for the image %s, and more came", limit, img.Name)
+	}
+	if errors.Is(err, images.ErrNoSpace) {
+		return api.NewProblem(503, "unavailable", "", "a cloud administrator has to make room on the controller's disk; then go on", "the disk of this controller is full")
+	}
+	var p *api.Problem
+	if errors.As(err, &p) {
+		return p
 	}
 	return fmt.Errorf("upload of the image %s: %w", img.ID, err)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -54,8 +55,22 @@ func NewFetcher(allowPrivate bool) *Fetcher {
 // Close lets idle connections go.
 func (f *Fetcher) Close() { f.client.CloseIdleConnections() }
 
-// shared is the address space between subscribers and their providers.
-var shared = netip.MustParsePrefix("100.64.0.0/10")
+// special are ranges that no public server has, beyond those that netip knows:
+// between subscribers and providers, for documents and benchmarks, reserved; and
+// those of IPv6 in which an IPv4 address is wrapped, which may be a private one.
+var special = func() (out []netip.Prefix) {
+	for _, s := range []string{
+		"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
+		"::/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2001:db8::/32", "2002::/16", "fec0::/10",
+	} {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}()
+
+func public(a netip.Addr) bool {
+	return a.IsGlobalUnicast() && !a.IsPrivate() && !slices.ContainsFunc(special, func(p netip.Prefix) bool { return p.Contains(a) })
+}
 
 func judgeAddress(address string) error {
 	ap, err := netip.ParseAddrPort(address)
@@ -63,7 +78,7 @@ func judgeAddress(address string) error {
 		return fmt.Errorf("dial %s: %w", address, err)
 	}
 	a := ap.Addr().Unmap()
-	if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || shared.Contains(a) || !a.IsValid() {
+	if !public(a) {
 		return refuse("PrivateAddress", "upload the image, or let the operator allow imports from private addresses", "%s is not a public address", a)
 	}
 	return nil
@@ -84,6 +99,8 @@ func (f *Fetcher) Transfer(from string) *Transfer { return &Transfer{f: f, url: 
 // the stream begins: at 0 where the server cannot resume, or has another version now.
 // It returns when all has come or the connection broke.
 func (t *Transfer) Fetch(ctx context.Context, offset, limit int64, write func(at int64, r io.Reader) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.url, nil)
 	if err != nil {
 		return refuse("BadURL", "give another URL", "the URL cannot be used: %s", err)
@@ -118,5 +135,19 @@ func (t *Transfer) Fetch(ctx context.Context, offset, limit int64, write func(at
 	if resp.ContentLength > 0 && offset+resp.ContentLength > limit {
 		return ErrTooLarge
 	}
-	return write(offset, resp.Body)
+	// A server that falls silent counts as broken.
+	silence := time.AfterFunc(stallTimeout, cancel)
+	defer silence.Stop()
+	return write(offset, readerFunc(func(b []byte) (int, error) {
+		n, err := resp.Body.Read(b)
+		silence.Reset(stallTimeout)
+		return n, err
+	}))
 }
+
+// stallTimeout is how long the next bytes of a transfer may take.
+const stallTimeout = time.Minute
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }

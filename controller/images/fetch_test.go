@@ -16,6 +16,8 @@ func TestFetcher_reachesPublicAddressesOnly(t *testing.T) {
 		"93.184.216.34:443": true, "[2606:2800:220:1::1]:443": true,
 		"127.0.0.1:80": false, "[::1]:80": false, "[::ffff:127.0.0.1]:80": false, "10.1.2.3:80": false, "172.16.0.1:80": false, "192.168.1.1:80": false,
 		"169.254.169.254:80": false, "[fe80::1]:80": false, "[fd00::1]:80": false, "0.0.0.0:80": false, "224.0.0.1:80": false, "100.64.0.1:80": false,
+		"0.1.2.3:80": false, "192.0.0.170:80": false, "198.18.0.1:80": false, "203.0.113.1:80": false, "255.255.255.255:80": false, "250.0.0.1:80": false,
+		"[::127.0.0.1]:80": false, "[64:ff9b::7f00:1]:80": false, "[64:ff9b:1::a00:1]:80": false, "[2002:7f00:1::]:80": false, "[2001:0:1::1]:80": false, "[fec0::1]:80": false, "[ff02::1]:80": false,
 	} {
 		if err := judgeAddress(address); (err == nil) != public {
 			t.Errorf("%s: %v, want public=%v", address, err, public)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // Store keeps images in <dir>/images/<sha256>, and uploads under way in
@@ -35,6 +37,7 @@ var (
 	ErrBusy     = errors.New("another upload of the image is under way")
 	ErrTooLarge = errors.New("more bytes came than may come")
 	ErrNoBlob   = errors.New("the bytes are not there")
+	ErrNoSpace  = errors.New("the disk of the image store is full")
 )
 
 // OffsetError says where an upload stands, when it was continued elsewhere.
@@ -130,6 +133,22 @@ func (s *Store) Append(id string, offset, limit int64, r io.Reader) (received in
 		err = fmt.Errorf("upload of %s: %w", id, e)
 	}
 	return at + n, err
+}
+
+// spare is what images leave of their disk: the control plane's own records may
+// be on it, and a tenant must not stop it by an upload.
+const spare = 1 << 30
+
+// Spacious tells whether there is room for more, or ErrNoSpace.
+func (s *Store) Spacious() error {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &st); err != nil {
+		return fmt.Errorf("look at the disk of the image store: %w", err)
+	}
+	if free, all := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize; free < min(spare, all/20) {
+		return ErrNoSpace
+	}
+	return nil
 }
 
 // Expected is what an image was said to be; zero values are not checked.
@@ -264,6 +283,40 @@ func (s *Store) RemoveBlob(sha string, unused func() (bool, error)) error {
 		return err
 	}
 	return removeFile(s.blobPath(sha))
+}
+
+// Sweep removes what a crash left: blobs and uploads that were last written
+// before then and that nobody knows.
+func (s *Store) Sweep(before time.Time, knowsBlob, knowsUpload func(name string) (bool, error)) error {
+	s.blobs.Lock()
+	defer s.blobs.Unlock()
+	return errors.Join(sweep(s.blobPath(""), before, knowsBlob), sweep(s.uploadPath(""), before, knowsUpload))
+}
+
+func sweep(dir string, before time.Time, knows func(string) (bool, error)) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("sweep the image store: %w", err)
+	}
+	for _, f := range files {
+		st, err := f.Info()
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !st.ModTime().Before(before) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("sweep the image store: %w", err)
+		}
+		if known, err := knows(f.Name()); err != nil || known {
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		if err := removeFile(filepath.Join(dir, f.Name())); err != nil {
+			return fmt.Errorf("sweep the image store: %w", err)
+		}
+	}
+	return nil
 }
 
 func removeFile(path string) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 )
 
 func open(t *testing.T, check Checker) *Store {
@@ -28,6 +29,38 @@ func accept(Info) error { return nil }
 func hashOf(b []byte) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
+}
+
+func TestSweep_removesWhatACrashLeftAndNothingElse(t *testing.T) {
+	s, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-48 * time.Hour)
+	for _, dir := range []func(string) string{s.blobPath, s.uploadPath} {
+		for name, at := range map[string]time.Time{"known": old, "left": old, "new": time.Now()} {
+			if err := os.WriteFile(dir(name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Chtimes(dir(name), at, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	knows := func(name string) (bool, error) { return name == "known", nil }
+	if err := s.Sweep(time.Now().Add(-24*time.Hour), knows, knows); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []func(string) string{s.blobPath, s.uploadPath} {
+		files, err := os.ReadDir(dir(""))
+		if err != nil || len(files) != 2 || files[0].Name() != "known" || files[1].Name() != "new" {
+			t.Errorf("left %v, %v", files, err)
+		}
+	}
+	unsure := func(string) (bool, error) { return false, errors.New("the store does not answer") }
+	if err := s.Sweep(time.Now(), unsure, unsure); err == nil {
+		t.Error("what is not known is swept without knowing")
+	}
 }
 
 func TestStore_anUploadGoesOnWhereItBroke(t *testing.T) {
