@@ -21,7 +21,7 @@ build: ## bin/cairn
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/cairn
 
 images: ## the guest images, in deploy/images/out
-	@deploy/images/build.sh tiny
+	@deploy/images/build.sh tiny debian
 
 test: deps build images ## every test, end to end included
 	$(GO) vet -tags $(TAGS) ./...

@@ -13,7 +13,7 @@ packages=(
 	# a person who looks at one, and tests that do: virsh, nft, ip, ping, ssh
 	libvirt-clients nftables iproute2 iputils-ping openssh-client
 	# the guest images
-	busybox-static mtools syslinux extlinux e2fsprogs mmdebstrap
+	busybox-static mtools syslinux e2fsprogs fdisk mmdebstrap
 )
 
 need() { # PACKAGE…: installs those that are not there

@@ -43,9 +43,9 @@ build() { # IMAGE
 }
 
 mkdir -p "$out"
-trap 'rm -rf "$out"/.[a-z]*' EXIT
 exec 9>"$out/lock"
-flock 9
+flock 9 # two at once would be in each other's way
+trap 'rm -rf "$out"/.[a-z]*' EXIT
 kernel
 for image; do
 	[[ -f $here/$image.sh ]] || { echo "there is no image $image: tiny and debian are what there is" >&2; exit 2; }
