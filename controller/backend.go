@@ -43,7 +43,7 @@ func (b *Backend) View(ctx context.Context, atLeast int64) (api.View, error) {
 func (b *Backend) Watch(ctx context.Context, kind string, after api.Cursor) iter.Seq2[api.WatchEvent, error] {
 	return func(yield func(api.WatchEvent, error) bool) {
 		for e, err := range b.store.Watch(ctx, kind, after) {
-			if err == nil && (e.Kind == api.KindHost || e.Kind == api.KindProject) {
+			if err == nil && presented(e.Kind) {
 				var v *store.View
 				if v, err = b.store.View(ctx, e.Cursor.Revision); err == nil {
 					e.Object = present(v, e.Object)

@@ -84,9 +84,12 @@ func (a *admission) unused(o api.Object) error {
 	if len(names) == 0 {
 		return nil
 	}
-	who := strings.Join(names, ", ")
+	who, hint := strings.Join(names, ", "), "delete those first"
 	if more {
 		who += " and others"
 	}
-	return api.NewProblem(409, "in_use", "", "delete those first", "%s %s is in use by %s", kind, m.Name, who)
+	if kind == api.KindHost && !a.view.Alive(m.ID) {
+		hint = "it does not report: delete those by force first, if it is lost for good"
+	}
+	return api.NewProblem(409, "in_use", "", hint, "%s %s is in use by %s", kind, m.Name, who)
 }

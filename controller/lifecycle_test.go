@@ -175,6 +175,21 @@ func TestDelete_byForceWhereTheHostIsLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.until("the host is silent", func(v api.View) bool { return !v.Alive(host) })
+	_, err = c.b.Delete(c.ctx, c.write(), api.KindHost, host, false)
+	if p := refused(t, err, 409, "in_use", ""); !strings.Contains(p.Hint, "by force") {
+		t.Errorf("the hint is %q", p.Hint)
+	}
+	done, err := c.b.Delete(c.ctx, c.write(), api.KindInstance, id, false)
+	if err != nil || done.Object == nil {
+		t.Fatalf("%+v, %v", done.Object, err)
+	}
+	says := c.getInstance(id).Status.Condition(conditionHost)
+	if says == nil || says.OK || !strings.Contains(says.Message, "host h1 has not been heard of: it goes when") {
+		t.Errorf("whoever deletes it is not told what it waits for: %+v", says)
+	}
+	if v, err := c.store.View(c.ctx, 0); err != nil || v.Get(api.KindInstance, id).(*api.Instance).Status.Condition(conditionHost) != nil {
+		t.Errorf("what is merged in when an instance is read was stored: %v", err)
+	}
 	if done, err := c.b.Delete(c.ctx, c.write(), api.KindInstance, id, true); err != nil || done.Object != nil {
 		t.Fatalf("%+v, %v", done.Object, err)
 	}

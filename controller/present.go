@@ -8,8 +8,8 @@ import (
 )
 
 // shown is a view as readers see it: what is counted or leased elsewhere is
-// merged into the status of hosts and projects. It is stored nowhere else, so it is
-// never out of date and costs no write.
+// merged into the status of hosts, projects and instances. It is stored nowhere else,
+// so it is never out of date and costs no write.
 type shown struct{ *store.View }
 
 // Get implements api.View.
@@ -23,7 +23,7 @@ func (s shown) Lookup(kind, project, nameOrID string) api.Object {
 // List implements api.View.
 func (s shown) List(kind, project, after string) iter.Seq[api.Object] {
 	list := s.View.List(kind, project, after)
-	if kind != api.KindHost && kind != api.KindProject {
+	if !presented(kind) {
 		return list
 	}
 	return func(yield func(api.Object) bool) {
@@ -34,6 +34,13 @@ func (s shown) List(kind, project, after string) iter.Seq[api.Object] {
 		}
 	}
 }
+
+func presented(kind string) bool {
+	return kind == api.KindHost || kind == api.KindProject || kind == api.KindInstance
+}
+
+// conditionHost of an instance says that its host has not been heard of.
+const conditionHost = "HostReady"
 
 // present merges into a copy of the object what its record does not hold.
 func present(v api.View, o api.Object) api.Object {
@@ -54,6 +61,17 @@ func present(v api.View, o api.Object) api.Object {
 		p := *o
 		p.Status.Usage = v.Used(api.QuotaKey(p.ID))
 		return &p
+	case *api.Instance:
+		if o.Placement.Host == "" || v.Alive(o.Placement.Host) {
+			return o
+		}
+		i := *o
+		c := api.Condition{Type: conditionHost, Reason: "HostSilent", Message: "its host " + i.Placement.HostName + " has not been heard of, so that this may be out of date"}
+		if i.Deleting() {
+			c.Message = "its host " + i.Placement.HostName + " has not been heard of: it goes when the host is back, or when a cloud administrator deletes it by force"
+		}
+		i.Status.Conditions = append([]api.Condition{c}, i.Status.Conditions...)
+		return &i
 	}
 	return o
 }
