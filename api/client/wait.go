@@ -74,23 +74,24 @@ func (c *Client) WaitOperation(ctx context.Context, id string) (api.Object, erro
 		return nil, fmt.Errorf("wait for operation %q: that is not the ID of one", id)
 	}
 	return c.WaitFor(ctx, k, "", object, func(o api.Object) (bool, error) {
-		if o == nil {
-			if generation == 0 {
-				return true, nil
-			}
-			return false, fmt.Errorf("%s %s was deleted before it was done", k.Name, object)
-		}
-		if generation == 0 {
-			return false, nil
-		}
-		op := api.OperationOf(o)
-		seen := o.StatusPtr().GetStatus().ObservedGeneration
-		if seen < generation {
-			return false, nil
-		}
-		if op.Status.State == api.StateFailed {
-			return false, fmt.Errorf("%s %s failed: %s", k.Name, o.GetMeta().Name, op.Status.Message)
-		}
-		return op.Status.State == api.StateReady || o.GetMeta().Generation > generation, nil
+		return Ended(k, o, generation)
 	})
+}
+
+// Ended tells whether an operation has ended, from its resource: nil where that is
+// gone, which is what generation 0 asks for.
+func Ended(k api.Kind, o api.Object, generation int64) (bool, error) {
+	switch {
+	case o == nil && generation == 0:
+		return true, nil
+	case o == nil:
+		return false, fmt.Errorf("the %s was deleted before it was done", k.Name)
+	case generation == 0 || o.StatusPtr().GetStatus().ObservedGeneration < generation:
+		return false, nil
+	}
+	op := api.OperationOf(o)
+	if op.Status.State == api.StateFailed {
+		return false, fmt.Errorf("%s %s failed: %s", k.Name, o.GetMeta().Name, op.Status.Message)
+	}
+	return op.Status.State == api.StateReady || o.GetMeta().Generation > generation, nil
 }

@@ -233,3 +233,10 @@ func TestTable_alignsAndPaints(t *testing.T) {
 		t.Errorf("no green running in %q", got)
 	}
 }
+
+// What others wrote is shown, and does not speak to the terminal.
+func TestPrintable_keepsTerminalsQuiet(t *testing.T) {
+	if got := printable("a\x1b]0;owned\x07b\nc\u009bd é"); got != "a ]0;owned b c d é" {
+		t.Errorf("got %q", got)
+	}
+}

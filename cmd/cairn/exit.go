@@ -91,12 +91,12 @@ func (a *app) explain(err error) {
 func explainProblem(b *strings.Builder, err error, p *api.Problem) {
 	// What was being done is said before the problem.
 	doing, _, _ := strings.Cut(err.Error(), p.Error())
-	fmt.Fprintf(b, "cairn: %s%s (%s)\n", doing, p.Detail, p.Code)
+	fmt.Fprintf(b, "cairn: %s%s (%s)\n", doing, printable(p.Detail), p.Code)
 	if p.Field != "" && len(p.Errors) == 0 {
 		fmt.Fprintf(b, "field: %s\n", p.Field)
 	}
 	for _, f := range p.Errors {
-		fmt.Fprintf(b, "field: %s: %s\n", f.Field, f.Detail)
+		fmt.Fprintf(b, "field: %s: %s\n", f.Field, printable(f.Detail))
 	}
 	if p.Hint != "" {
 		fmt.Fprintf(b, "hint: %s\n", p.Hint)

@@ -30,7 +30,7 @@ func (n *connection) printTable(ctx context.Context, k api.Kind, format string, 
 func (n *connection) row(cols []api.Column, format string, o api.Object) []string {
 	t, out := tree(o), make([]string, 0, len(cols))
 	for _, c := range cols {
-		s := strings.ReplaceAll(cell(at(t, c.Path)), "\n", " ")
+		s := printable(cell(at(t, c.Path)))
 		if c.Path == "created_at" {
 			s = age(n.app.now(), s)
 		} else if t, err := time.Parse(time.RFC3339Nano, s); err == nil {

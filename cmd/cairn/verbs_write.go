@@ -63,9 +63,15 @@ func (ch *change) do(c *cobra.Command, ask func(ctx context.Context, cl *client.
 	if err != nil {
 		return err
 	}
-	if o == nil {
+	switch {
+	case o == nil && r.Preview != nil:
+		n.app.progress("%s: would be gone\n", ch.kind.Name)
+		return nil
+	case o == nil:
 		n.app.progress("%s: gone\n", ch.kind.Name)
 		return nil
+	case r.Replayed && hasSecret(ch.kind):
+		n.app.progress("it was made before under this key, and its secret was in that answer only: if that did not arrive, delete the %s and make another\n", words(ch.kind.Name))
 	}
 	if err := n.printOne(ctx, ch.kind, *ch.format, o); err != nil {
 		return err
@@ -75,6 +81,11 @@ func (ch *change) do(c *cobra.Command, ask func(ctx context.Context, cl *client.
 		return n.app.printf("%s\n", s)
 	}
 	return nil
+}
+
+// hasSecret tells whether resources of the kind come with a secret that is shown once.
+func hasSecret(k api.Kind) bool {
+	return reflect.ValueOf(k.New()).Elem().FieldByName("Secret").IsValid()
 }
 
 // preview says what a dry run found.

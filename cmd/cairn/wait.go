@@ -25,33 +25,12 @@ func (n *connection) follow(ctx context.Context, project, operation string, time
 	defer line.end()
 	o, err := n.client.WaitFor(ctx, k, project, id, func(o api.Object) (bool, error) {
 		line.show(k, o)
-		return ended(k, o, generation)
+		return client.Ended(k, o, generation)
 	})
 	if err != nil && ctx.Err() != nil {
 		return o, context.Cause(ctx)
 	}
 	return o, err
-}
-
-// ended judges whether the resource has observed the generation; 0 stands for
-// its being gone.
-func ended(k api.Kind, o api.Object, generation int64) (bool, error) {
-	switch {
-	case o == nil && generation == 0:
-		return true, nil
-	case o == nil:
-		return false, fmt.Errorf("the %s was deleted before it was done", k.Name)
-	case generation == 0:
-		return false, nil
-	}
-	op := api.OperationOf(o)
-	if o.StatusPtr().GetStatus().ObservedGeneration < generation {
-		return false, nil
-	}
-	if op.Status.State == api.StateFailed {
-		return false, fmt.Errorf("%s %s failed: %s", k.Name, o.GetMeta().Name, op.Status.Message)
-	}
-	return op.Status.State == api.StateReady || o.GetMeta().Generation > generation, nil
 }
 
 // liveLine is the line that says how it goes.
@@ -79,7 +58,7 @@ func (l *liveLine) show(k api.Kind, o api.Object) {
 	} else {
 		text = k.Name + ": " + text
 	}
-	if text == l.last {
+	if text = printable(text); text == l.last {
 		return
 	}
 	if l.live {

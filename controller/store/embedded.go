@@ -145,9 +145,13 @@ func (f forward) With(fields []zapcore.Field) zapcore.Core {
 	return forward{f.log, append(f.fields[:len(f.fields):len(f.fields)], fields...)}
 }
 
+// harmless is what etcd calls an error at every first start: it wants to write
+// its storage version before it has written anything, and does so later.
+const harmless = "failed to update storage version"
+
 // Check implements zapcore.Core.
 func (f forward) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if f.Enabled(e.Level) {
+	if f.Enabled(e.Level) && e.Message != harmless {
 		return c.AddCore(e, f)
 	}
 	return c

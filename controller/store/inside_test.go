@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -195,6 +198,17 @@ func TestOpen_embeddedListensNowhereAndLocksItsDirectory(t *testing.T) {
 	}
 	if _, err := OpenEmbedded(t.Context(), dir, Options{Now: time.Now, Rand: rand.Reader}); err == nil || !strings.Contains(err.Error(), "stop it first") {
 		t.Errorf("a second one on the same directory: %v", err)
+	}
+}
+
+func TestForward_passesOnErrorsThatPeopleMustKnow(t *testing.T) {
+	var b strings.Builder
+	log := zap.New(forward{log: slog.New(slog.NewTextHandler(&b, nil))})
+	log.Warn("slow")
+	log.Error(harmless)
+	log.With(zap.String("where", "disk")).Error("it is broken")
+	if got := b.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "it is broken") || !strings.Contains(got, "disk") {
+		t.Errorf("passed on: %q", got)
 	}
 }
 
