@@ -2,32 +2,51 @@
 TAGS    := libvirt_dlopen
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GO      := go
-OUT     := deploy/images/out
+
+# Packages whose quick tests are also run under the race detector.
+RACE := ./agent/... ./api/... ./controller/... ./network/ ./scheduler/... ./web/...
 
 export CGO_ENABLED := 1
 export PATH        := $(PATH):/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
 
-help: ## this list
+help: ## list what there is to make
 	@sed -n 's/^\([a-z][a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 deps: ## install what building and the lab need, if it is missing
 	@deploy/deps.sh
 
-build: ## bin/cairn
-	@mkdir -p bin
+build: ## build bin/cairn
 	$(GO) build -trimpath -tags $(TAGS) -ldflags '-X main.version=$(VERSION)' -o bin/ ./cmd/cairn
 
-images: ## the guest images, in deploy/images/out
+images: ## build the guest images, into deploy/images/out
 	@deploy/images/build.sh tiny debian
 
-test: deps build images ## every test, end to end included
-	$(GO) vet -tags $(TAGS) ./...
-	$(GO) test -tags $(TAGS) ./...
+demo: deps build ## start a lab of three hosts with guests that reach each other
+	@deploy/images/build.sh tiny
+	@deploy/demo.sh
+
+test: deps build images ## run every test, end to end on a lab included
+	@deploy/test.sh
+
+check: deps ## what is quick and strict: format, lint, known vulnerabilities, races
+	@deploy/check.sh $(RACE)
+
+bench-boot: deps build ## measure from POST to running, beside the same by hand
+	@deploy/images/build.sh tiny
+	$(GO) run -tags $(TAGS) ./bench/boot
+
+bench-writes: ## measure writes through the API, beside a bare etcd client
+	$(GO) run -tags $(TAGS) ./bench/writes
+
+bench-lists: ## measure a page of 100 out of 100,000 instances
+	$(GO) run -tags $(TAGS) ./bench/lists
+
+bench-scale: ## measure 1,000 hosts and 20,000 instances, then idle
+	$(GO) run -tags $(TAGS) ./bench/scale
 
 clean: ## remove what was built
-	rm -rf bin $(OUT)
+	rm -rf bin deploy/images/out
 
-.PHONY: help deps build images test clean
+.PHONY: help deps build images demo test check bench-boot bench-writes bench-lists bench-scale clean
