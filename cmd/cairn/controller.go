@@ -17,6 +17,7 @@ import (
 	"github.com/cairn-cloud/cairn/api/rest"
 	"github.com/cairn-cloud/cairn/controller"
 	"github.com/cairn-cloud/cairn/controller/pki"
+	"github.com/cairn-cloud/cairn/controller/store"
 )
 
 // controllerFlags say how a controller runs.
@@ -81,6 +82,9 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
+	if err := oneCA(ctx, st, ca, f.data); err != nil {
+		return err
+	}
 	ctl, err := controller.New(controller.Options{Store: st, CA: ca, Now: a.now, Rand: rand.Reader, DataDir: f.data, Log: log, AllowPrivateImport: f.allowPrivateImport})
 	if err != nil {
 		return err
@@ -107,6 +111,16 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 		return err
 	}
 	return nil
+}
+
+// oneCA refuses to run beside, or after, a controller with another CA: hosts that
+// joined with the one are not known to the other.
+func oneCA(ctx context.Context, st *store.Etcd, ca *pki.CA, data string) error {
+	pin, err := st.Agree(ctx, "ca", ca.Pin())
+	if err == nil && pin != ca.Pin() {
+		err = fmt.Errorf("the CA in %s is not that of this cloud, whose SHA-256 is %s: put there pki/ca.pem of another controller, or of a backup, for every host trusts it", filepath.Join(data, "pki"), pin)
+	}
+	return err
 }
 
 // firstStart makes what a new cloud begins with, and leaves for its owner the

@@ -1,10 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 func TestListen_opensAllOrNone(t *testing.T) {
@@ -52,5 +58,29 @@ func TestNames_ofWhatIsListenedOn(t *testing.T) {
 			t.Errorf("%s is reached at %s", address, u)
 		}
 		ls[0].Close()
+	}
+}
+
+// A controller with another CA than the one that the cloud began with would turn
+// away every host.
+func TestController_refusesAnotherCAThanTheCloudsOwn(t *testing.T) {
+	data := t.TempDir()
+	start := func() (int, string) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		out := &bytes.Buffer{}
+		a := &app{in: strings.NewReader(""), out: io.Discard, err: out, getenv: func(string) string { return "" }, now: time.Now, readFile: os.ReadFile, ready: func(string) { cancel() }}
+		return a.run(ctx, []string{"controller", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "error"}), out.String()
+	}
+	for range 2 {
+		if code, out := start(); code != exitOK {
+			t.Fatalf("it ended with %d: %s", code, out)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(data, "pki")); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := start(); code != exitError || !strings.Contains(out, "is not that of this cloud") {
+		t.Errorf("it ended with %d: %s", code, out)
 	}
 }

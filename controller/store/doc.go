@@ -17,5 +17,5 @@
 //	change.go claims.go stage.go  a Change becomes comparisons and writes, on an overlay
 //	pipeline.go transaction.go    many changes become one transaction; conflicts, unknown results
 //	session.go lead.go lease.go   what lives as long as this process, or a day
-//	schema.go                     which version of the records is written
+//	schema.go agree.go            which version of the records is written, and what all processes share
 package store

@@ -16,7 +16,8 @@ const (
 	electionPrefix  = prefix + "election/"
 	livePrefix      = prefix + "controllers/"
 	writerPrefix    = prefix + "writer/"
-	schemaKey       = prefix + "cluster/schema"
+	clusterPrefix   = prefix + "cluster/"
+	schemaKey       = clusterPrefix + "schema"
 )
 
 // listed are the prefixes whose records the copy in memory is made of. The
