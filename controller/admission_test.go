@@ -186,6 +186,14 @@ func TestCreate_dryRunSaysWhatWouldBe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s := done.Object.(*api.Instance).Status; s.State != api.StatePending {
+		t.Errorf("the state of what would be is %q", s.State)
+	}
+	n := &api.Network{}
+	n.Name = "n"
+	if done, err := c.try(w, n); err != nil || done.Object.(*api.Network).Status.State != api.StateReady {
+		t.Errorf("%+v, %v", done.Object, err)
+	}
 	p := done.Preview
 	if p == nil || p.Host != "h1" || len(p.Addresses) != 1 || !netip.MustParsePrefix("10.0.0.0/24").Contains(netip.MustParseAddr(p.Addresses[0])) {
 		t.Fatalf("the preview is %+v", p)

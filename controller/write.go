@@ -115,7 +115,7 @@ func (b *Backend) write(ctx context.Context, w api.Write, kind string, d decide)
 		if err != nil {
 			return api.Written{}, err
 		}
-		return api.Written{Object: out.object, Preview: out.preview(), Revision: v.Revision()}, nil
+		return api.Written{Object: asRead(v, out.object), Preview: out.preview(), Revision: v.Revision()}, nil
 	}
 	var out *outcome
 	var seen int64
@@ -131,6 +131,22 @@ func (b *Backend) write(ctx context.Context, w api.Write, kind string, d decide)
 		return api.Written{}, err
 	}
 	return b.written(ctx, out, max(rev, seen))
+}
+
+// asRead gives an object that was not written the status with which it would be read.
+func asRead(v api.View, o api.Object) api.Object {
+	if o == nil {
+		return nil
+	}
+	o = api.Clone(o)
+	k, _ := api.KindOf(o)
+	switch s := o.StatusPtr().GetStatus(); {
+	case k.Immediate:
+		s.State, s.ObservedGeneration = api.StateReady, o.GetMeta().Generation
+	case s.State == "":
+		s.State = api.StatePending
+	}
+	return present(v, o)
 }
 
 // decide calls d on one view, or finds what a request with the same key did before.
