@@ -17,6 +17,7 @@ type FetchImage struct {
 func (a FetchImage) Do(ctx context.Context, d Drivers) error {
 	return d.Disks.FetchImage(ctx, a.Image)
 }
+
 func (a FetchImage) String() string           { return fmt.Sprintf("%s: fetch image %s", a.Instance, a.Image.ID) }
 func (a FetchImage) breaks() (string, string) { return ImageReady, "FetchFailed" }
 func (a FetchImage) light()                   {}
@@ -29,6 +30,7 @@ type CreateRoot struct {
 
 // Do implements Action.
 func (a CreateRoot) Do(ctx context.Context, d Drivers) error { return d.Disks.CreateRoot(ctx, a.Want) }
+
 func (a CreateRoot) String() string {
 	return fmt.Sprintf("%s: create root disk of %d GiB", a.Instance, a.Want.Size.DiskGiB)
 }
@@ -57,8 +59,9 @@ type RemoveDisks struct{ target }
 
 // Do implements Action.
 func (a RemoveDisks) Do(ctx context.Context, d Drivers) error { return d.Disks.Remove(ctx, a.Instance) }
-func (a RemoveDisks) String() string                          { return a.Instance + ": remove disks" }
-func (a RemoveDisks) breaks() (string, string)                { return DiskReady, "RemoveFailed" }
+
+func (a RemoveDisks) String() string           { return a.Instance + ": remove disks" }
+func (a RemoveDisks) breaks() (string, string) { return DiskReady, "RemoveFailed" }
 
 // RemoveImage deletes an image that nothing has used for a while.
 type RemoveImage struct{ SHA256 string }

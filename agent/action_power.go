@@ -72,6 +72,7 @@ type Destroy struct {
 func (a Destroy) Do(ctx context.Context, d Drivers) error {
 	return d.Hypervisor.Destroy(ctx, a.Instance)
 }
+
 func (a Destroy) String() string           { return fmt.Sprintf("%s: pull the plug: %s", a.Instance, a.Why) }
 func (a Destroy) breaks() (string, string) { return Running, "StopFailed" }
 
@@ -117,8 +118,9 @@ type SetMark struct {
 
 // Do implements Action.
 func (a SetMark) Do(ctx context.Context, d Drivers) error { return d.Hypervisor.SetMark(ctx, a.Mark) }
-func (a SetMark) String() string                          { return fmt.Sprintf("%s: note: %s", a.Instance, a.Why) }
-func (a SetMark) breaks() (string, string)                { return Running, "MarkFailed" }
+
+func (a SetMark) String() string           { return fmt.Sprintf("%s: note: %s", a.Instance, a.Why) }
+func (a SetMark) breaks() (string, string) { return Running, "MarkFailed" }
 
 // remember ends an earlier stop, once the domain is to run again: a later one
 // has its own grace time.

@@ -77,8 +77,10 @@ func (l *loop) settle(have *Observed, now time.Time) {
 		if !l.busy[id] { // while it is worked on, what is seen may be half done
 			var crashed bool
 			if m, crashed = m.settle(d, defined, now, l.o.Rand()); crashed && w.Power == api.PowerOn && !w.Deleting {
-				l.event(id, api.EventSpec{Warning: true, Reason: "Crashed", Time: now,
-					Message: fmt.Sprintf("the guest crashed; it is started again in about %s", m.StartNotBefore.Sub(now).Round(time.Second))})
+				l.event(id, api.EventSpec{
+					Warning: true, Reason: "Crashed", Time: now,
+					Message: fmt.Sprintf("the guest crashed; it is started again in about %s", m.StartNotBefore.Sub(now).Round(time.Second)),
+				})
 			}
 		}
 		l.memory[id] = m

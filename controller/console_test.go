@@ -37,8 +37,10 @@ func agentServer(t *testing.T, ca *pki.CA, host string) string {
 		}
 		_, _ = io.WriteString(w, "console of "+r.URL.Path)
 	}))
-	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
-		Certificates: []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}}}
+	srv.TLS = &tls.Config{
+		MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+		Certificates: []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}},
+	}
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	return srv.URL

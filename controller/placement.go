@@ -42,8 +42,10 @@ const (
 const actorScheduler = "controller/scheduler"
 
 func newPlacements(c *Controller) *placements {
-	return &placements{store: c.o.Store, place: c.o.Place, now: c.o.Now, timer: c.o.Timer, entropy: c.entropy, log: c.o.Log,
-		fresh: map[string]bool{}, waiting: map[string]bool{}, woken: make(chan struct{}, 1)}
+	return &placements{
+		store: c.o.Store, place: c.o.Place, now: c.o.Now, timer: c.o.Timer, entropy: c.entropy, log: c.o.Log,
+		fresh: map[string]bool{}, waiting: map[string]bool{}, woken: make(chan struct{}, 1),
+	}
 }
 
 // run places until ctx ends.

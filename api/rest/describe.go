@@ -71,8 +71,10 @@ func (d describer) list(base, id string) huma.Operation {
 
 func (d describer) get(base, id string) huma.Operation {
 	op := d.operation(http.MethodGet, base+"/{id}", id, d.kind.Plural, "Get "+d.one(), 403)
-	op.Parameters = append(op.Parameters, &huma.Param{Name: "If-None-Match", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
-		Description: "ETags; 304 when no user changed it since. The status moves without a new ETag: watch for that."})
+	op.Parameters = append(op.Parameters, &huma.Param{
+		Name: "If-None-Match", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+		Description: "ETags; 304 when no user changed it since. The status moves without a new ETag: watch for that.",
+	})
 	op.Responses["200"] = d.resource("The "+title(d.kind.Name)+".", false)
 	op.Responses["304"] = &huma.Response{Description: "No user changed it since."}
 	return op
@@ -90,7 +92,8 @@ func (d describer) create(base string) huma.Operation {
 func (d describer) patch(base string) huma.Operation {
 	op := d.change(http.MethodPatch, base+"/{id}", "update-"+d.kind.Name, "Change "+d.one(), true)
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-		typeMergePatch: {Schema: d.schema().patch}, typeJSON: {Schema: d.schema().patch}}}
+		typeMergePatch: {Schema: d.schema().patch}, typeJSON: {Schema: d.schema().patch},
+	}}
 	op.Responses[d.status(http.StatusOK)] = d.resource("It is changed.", true)
 	return op
 }
@@ -119,11 +122,15 @@ func (d describer) change(method, path, id, summary string, exists bool) huma.Op
 	op := d.operation(method, path, id, d.kind.Plural, summary, 400, 403, 409, 413, 415, 422)
 	op.Parameters = append(op.Parameters,
 		query("dry_run", huma.TypeBoolean, "Say what would happen, and change nothing."),
-		&huma.Param{Name: headerIdempotencyKey, In: "header", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(128)},
-			Description: "A random word. The same request sent again with it within a day has the first one's result; another request is refused."})
+		&huma.Param{
+			Name: headerIdempotencyKey, In: "header", Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(128)},
+			Description: "A random word. The same request sent again with it within a day has the first one's result; another request is refused.",
+		})
 	if exists {
-		op.Parameters = append(op.Parameters, &huma.Param{Name: "If-Match", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
-			Description: "The ETag that it must have."})
+		op.Parameters = append(op.Parameters, &huma.Param{
+			Name: "If-Match", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+			Description: "The ETag that it must have.",
+		})
 		d.problems(&op, 412)
 	}
 	op.Responses["200"] = &huma.Response{Description: "With dry_run: what would happen.", Content: map[string]*huma.MediaType{typeJSON: {Schema: d.schema().dryRun}}}
@@ -164,8 +171,10 @@ func (s *schemas) operation(method, path, id, tag, summary string, problems ...i
 	}
 	for part := range strings.SplitSeq(path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
-			op.Parameters = append(op.Parameters, &huma.Param{Name: strings.TrimSuffix(name, "}"), In: "path", Required: true,
-				Description: "Name or ID.", Schema: &huma.Schema{Type: huma.TypeString}})
+			op.Parameters = append(op.Parameters, &huma.Param{
+				Name: strings.TrimSuffix(name, "}"), In: "path", Required: true,
+				Description: "Name or ID.", Schema: &huma.Schema{Type: huma.TypeString},
+			})
 		}
 	}
 	s.problems(&op, append([]int{401, 500, 503}, problems...)...)
@@ -192,7 +201,8 @@ func (s *schemas) body(component string, mime string) *huma.RequestBody {
 
 func (s *schemas) arrayBody(component string) *huma.RequestBody {
 	return &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-		typeJSON: {Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Ref: schemaPrefix + component}}}}}
+		typeJSON: {Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Ref: schemaPrefix + component}}},
+	}}
 }
 
 func (s *schemas) response(description, component string) *huma.Response {

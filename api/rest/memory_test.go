@@ -74,12 +74,14 @@ func (v *memoryView) Revision() int64 { return v.rev }
 func (v *memoryView) Get(kind, id string) api.Object {
 	return v.objects[kind][id]
 }
+
 func (v *memoryView) Lookup(kind, project, ref string) api.Object {
 	if o := v.objects[kind][ref]; o != nil {
 		return o
 	}
 	return v.objects[kind][v.owners["name/"+kind+"/"+project+"/"+ref]]
 }
+
 func (v *memoryView) List(kind, project, after string) iter.Seq[api.Object] {
 	return func(yield func(api.Object) bool) {
 		for _, id := range slices.Sorted(maps.Keys(v.objects[kind])) {
@@ -90,6 +92,7 @@ func (v *memoryView) List(kind, project, after string) iter.Seq[api.Object] {
 		}
 	}
 }
+
 func (v *memoryView) Referrers(kind, targetKind, targetID string) iter.Seq[api.Object] {
 	return func(yield func(api.Object) bool) {
 		for o := range v.List(kind, "", "") {
@@ -281,6 +284,7 @@ func (m *memory) Delete(_ context.Context, w api.Write, kind, id string, _ bool)
 func (m *memory) Join(_ context.Context, r api.JoinRequest) (api.JoinResponse, error) {
 	return api.JoinResponse{HostID: "hst_" + r.Name, Certificate: r.CSR}, nil
 }
+
 func (m *memory) Renew(_ context.Context, host, _ string) (api.JoinResponse, error) {
 	return api.JoinResponse{HostID: host}, nil
 }

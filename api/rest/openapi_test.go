@@ -93,7 +93,8 @@ func TestOpenAPI_isWhole(t *testing.T) {
 				if !slices.ContainsFunc(op.Parameters, func(p struct {
 					Name, In, Description string
 					Required              bool
-				}) bool {
+				},
+				) bool {
 					return p.Name == m[1] && p.In == "path" && p.Required
 				}) {
 					t.Errorf("%s: parameter %s is not described", at, m[1])

@@ -133,7 +133,8 @@ func (s *Server) registerHostRoutes() {
 	op = s.hostOperation(http.MethodGet, "desired", "Stream the host's desired state")
 	op.Description = "First all of it, ended by an item with op \"synced\", then each difference."
 	op.Responses["200"] = &huma.Response{Description: "Events of the name items, each an array of DesiredItem.", Content: map[string]*huma.MediaType{
-		"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Ref: schemaPrefix + "DesiredItem"}}}}}
+		"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeArray, Items: &huma.Schema{Ref: schemaPrefix + "DesiredItem"}}},
+	}}
 	s.handle(op, (*call).desired)
 }
 

@@ -25,7 +25,7 @@ type app struct {
 
 // run parses and executes the arguments and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
-	root := a.root()
+	root := a.root() //nolint:contextcheck // each command gets its context when it runs
 	root.SetArgs(args)
 	root.SetIn(a.in)
 	root.SetOut(a.out)

@@ -81,7 +81,7 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }()
+	defer func() { err = errors.Join(err, st.Close()) }() //nolint:contextcheck // it is closed when ctx has ended
 	if err := oneCA(ctx, st, ca, f.data); err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 	if err := firstStart(ctx, ctl, f.data, ca.PEM()); err != nil {
 		return err
 	}
-	server, err := newServer(ctl, ca, f, listeners, log, a)
+	server, err := newServer(ctl, ca, f, listeners, log, a) //nolint:contextcheck // each request brings its own
 	if err != nil {
 		return err
 	}

@@ -153,7 +153,9 @@ func TestInspect_saysHowToConvert(t *testing.T) {
 func FuzzInspect(f *testing.F) {
 	for _, b := range [][]byte{
 		made(f, "-f", "qcow2", "image", "16M"), made(f, "-f", "qcow2", "-o", "compat=0.10,cluster_size=512", "image", "1M"),
-		made(f, "-f", "qcow2", "-o", "extended_l2=on", "image", "1M"), made(f, "-f", "vdi", "image", "1M"), mbr(1024), {}, []byte("QFI\xfb"),
+		made(f, "-f", "qcow2", "-o", "extended_l2=on", "image", "1M"), made(f, "-f", "vdi", "image", "1M"), mbr(1024),
+		{},
+		[]byte("QFI\xfb"),
 	} {
 		f.Add(b[:min(len(b), 4096)], int64(len(b)))
 	}

@@ -175,8 +175,10 @@ func TestTLS_aHostIsItselfOnly(t *testing.T) {
 		srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.WriteString(w, strings.Join(r.TLS.PeerCertificates[0].Subject.Organization, ","))
 		}))
-		srv.TLS = &tls.Config{MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
-			Certificates: []tls.Certificate{{Certificate: [][]byte{parseCert(t, c.PEM).Raw}, PrivateKey: key}}}
+		srv.TLS = &tls.Config{
+			MinVersion: tls.VersionTLS13, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
+			Certificates: []tls.Certificate{{Certificate: [][]byte{parseCert(t, c.PEM).Raw}, PrivateKey: key}},
+		}
 		srv.StartTLS()
 		t.Cleanup(srv.Close)
 		return srv

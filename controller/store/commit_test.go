@@ -129,7 +129,7 @@ func TestCommit_refusesWhatIsTakenMissingOrInUse(t *testing.T) {
 func TestCommit_errorsOfDecideComeBackAsTheyAre(t *testing.T) {
 	s := storetest.New(t)
 	mine := fmt.Errorf("mine")
-	if _, err := s.Commit(t.Context(), func(*store.View) (store.Change, error) { return store.Change{}, mine }); err != mine {
+	if _, err := s.Commit(t.Context(), func(*store.View) (store.Change, error) { return store.Change{}, mine }); !errors.Is(err, mine) {
 		t.Errorf("got %v", err)
 	}
 }

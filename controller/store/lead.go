@@ -111,7 +111,7 @@ func (s *Etcd) reign(ctx, lead context.Context, n *concurrency.Session, e *concu
 	<-tended
 	if ctx.Err() != nil && s.leases.Err() == nil {
 		// Others need not wait for the lease to end.
-		if err := e.Resign(s.leases); err != nil {
+		if err := e.Resign(s.leases); err != nil { //nolint:contextcheck // ctx has ended, which is why it resigns
 			s.log.Warn("resigning failed; the lease's end will do it", "election", x.key, "err", err)
 		}
 	}

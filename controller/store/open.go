@@ -79,7 +79,7 @@ func Open(ctx context.Context, o Options) (*Etcd, error) {
 		return nil, err
 	}
 	if err := s.begun(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the store: %w", err), s.Close())
+		return nil, errors.Join(fmt.Errorf("open the store: %w", err), s.Close()) //nolint:contextcheck // it is ended even where ctx has ended
 	}
 	return s, nil
 }
@@ -116,13 +116,13 @@ func (s *Etcd) begun(ctx context.Context) error {
 	if err := s.load(ctx, int64(s.opts.History)); err != nil {
 		return err
 	}
-	s.run(s.feed)
+	s.run(s.feed) //nolint:contextcheck // the store's workers live as long as it does
 	first, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
-	s.run(func(ctx context.Context) { s.keepSession(ctx, first) })
-	s.run(s.pipeline)
+	s.run(func(ctx context.Context) { s.keepSession(ctx, first) }) //nolint:contextcheck // the store's workers live as long as it does
+	s.run(s.pipeline)                                              //nolint:contextcheck // the store's workers live as long as it does
 	return nil
 }
 

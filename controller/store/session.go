@@ -87,7 +87,7 @@ func (s *Etcd) begin(ctx context.Context) (*concurrency.Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("begin a session: %w", err)
 	}
-	n, err := concurrency.NewSession(s.client, concurrency.WithLease(grant.ID), concurrency.WithContext(s.leases))
+	n, err := concurrency.NewSession(s.client, concurrency.WithLease(grant.ID), concurrency.WithContext(s.leases)) //nolint:contextcheck // see above
 	if err != nil {
 		return nil, fmt.Errorf("begin a session: %w", err)
 	}

@@ -56,7 +56,9 @@ func (l *Lab) hostMachine(n int, size hostSize, virtualization string) (machine,
 	return machine{
 		Network: true,
 		Binds: [][2]string{
-			{etc, "/etc/libvirt"}, {dir("lib"), "/var/lib/libvirt"}, {dir("log"), "/var/log/libvirt"},
+			{etc, "/etc/libvirt"},
+			{dir("lib"), "/var/lib/libvirt"},
+			{dir("log"), "/var/log/libvirt"},
 			// What QEMU can do is the same for all, and takes each libvirtd seconds to find out.
 			{l.path("cache"), "/var/cache/libvirt"},
 		},

@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cairn-cloud/cairn/network"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+
+	"github.com/cairn-cloud/cairn/network"
 )
 
 // keysOfEmptyCloud are the store's keys before anything was made.
