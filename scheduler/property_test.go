@@ -85,6 +85,67 @@ func TestPlace_neverOverCapacity(t *testing.T) {
 	})
 }
 
+// TestPlace_isTheBestFitOverTheRemainingVector holds every decision against all
+// hosts that would have done: none of them would be left with less.
+func TestPlace_isTheBestFitOverTheRemainingVector(t *testing.T) {
+	share := func(left, all int64) float64 { return float64(left) / float64(all) }
+	left := func(h *Host, s api.Size) float64 {
+		f := h.Free()
+		c, m, d := share(f.VCPUs-s.VCPUs, h.Capacity.VCPUs), share(f.MemoryMiB-s.MemoryMiB, h.Capacity.MemoryMiB), share(f.DiskGiB-s.DiskGiB, h.Capacity.DiskGiB)
+		return c*c + m*m + d*d
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		s, rs := drawSnapshot(t), drawRequests(t)
+		hosts := map[string]*Host{}
+		for i := range s.Hosts {
+			h := s.Hosts[i]
+			hosts[h.ID] = &h
+		}
+		for i, d := range Place(s, rs, rapid.Uint64().Draw(t, "seed")) {
+			chosen := hosts[d.Host]
+			if chosen == nil {
+				continue
+			}
+			second := 0
+			for _, h := range hosts {
+				if h == chosen || firstLack(h, &rs[i]) != "" {
+					continue
+				}
+				second++
+				if left(h, rs[i].Size) < left(chosen, rs[i].Size) {
+					t.Fatalf("%+v was placed on %+v, and %+v would be left with less", rs[i], chosen, h)
+				}
+			}
+			if (second > 0) != (d.RunnerUp != "") {
+				t.Fatalf("%d others would have done, and the runner-up is %q", second, d.RunnerUp)
+			}
+			chosen.Used = size(chosen.Used.VCPUs+rs[i].Size.VCPUs, chosen.Used.MemoryMiB+rs[i].Size.MemoryMiB, chosen.Used.DiskGiB+rs[i].Size.DiskGiB)
+		}
+	})
+}
+
+// TestTooLarge_meansThatNothingHelps: what is called too large fits nowhere when
+// all hosts are empty, and what is not fits somewhere then.
+func TestTooLarge_meansThatNothingHelps(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawSnapshot(t)
+		r := Request{ID: "ins_x", Size: sizes.Draw(t, "size"), Architecture: "x86_64"}
+		r.Size = size(r.Size.VCPUs*3, r.Size.MemoryMiB*3, r.Size.DiskGiB*3)
+		why := TooLarge(s, r)
+		same := 0
+		for i := range s.Hosts {
+			s.Hosts[i].Used, s.Hosts[i].Ready, s.Hosts[i].Schedulable = api.Size{}, true, true
+			if s.Hosts[i].Architecture == r.Architecture {
+				same++
+			}
+		}
+		fits := Place(s, []Request{r}, 0)[0].Host != ""
+		if want := !fits && same > 0; (why != "") != want {
+			t.Fatalf("called too large: %q; fits an empty cloud of %d hosts: %v", why, same, fits)
+		}
+	})
+}
+
 func firstLack(h *Host, r *Request) string {
 	for _, f := range filters() {
 		if f.lacks(h, r) > 0 {
