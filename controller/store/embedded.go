@@ -104,16 +104,20 @@ func startServer(ctx context.Context, e Embedded, log *slog.Logger) (_ *server, 
 // forget ends the leases of processes that used this etcd before: it runs in
 // this one, so none of them is alive, and nobody has to wait for their end.
 func (s *server) forget(ctx context.Context) error {
-	r, err := s.client.Get(ctx, livePrefix, clientv3.WithPrefix())
-	if err != nil {
-		return fmt.Errorf("find the processes before this one: %w", err)
-	}
-	for _, kv := range r.Kvs {
-		if kv.Lease == 0 {
-			continue
+	gone := map[int64]bool{0: true} // 0 is no lease
+	for _, p := range []string{livePrefix, alivePrefix, electionPrefix} {
+		r, err := s.client.Get(ctx, p, clientv3.WithPrefix())
+		if err != nil {
+			return fmt.Errorf("find the processes before this one: %w", err)
 		}
-		if _, err := s.client.Revoke(ctx, clientv3.LeaseID(kv.Lease)); err != nil {
-			return fmt.Errorf("end the lease of the process before this one: %w", err)
+		for _, kv := range r.Kvs {
+			if gone[kv.Lease] {
+				continue
+			}
+			gone[kv.Lease] = true
+			if _, err := s.client.Revoke(ctx, clientv3.LeaseID(kv.Lease)); err != nil {
+				return fmt.Errorf("end the lease of the process before this one: %w", err)
+			}
 		}
 	}
 	return nil
