@@ -22,9 +22,10 @@ type write struct {
 	day   bool // under the lease of a day
 }
 
-// delta is what one Change adds to a stage.
+// delta is what one Change adds to a stage. The stage's tables have it already,
+// and take it back where it does not fit.
 type delta struct {
-	t      *tables // the overlay with the change in it
+	since  int // where it begins in the stage's undo
 	conds  []condition
 	free   []touched // objects that nothing may refer to
 	writes []write
@@ -47,7 +48,8 @@ type edit struct {
 	day      bool
 }
 
-// editor turns a Change into a delta, on the tables of a stage.
+// editor turns a Change into a delta. It judges first, by the tables as they
+// were before, and then changes them.
 type editor struct {
 	st    *stage
 	d     *delta
@@ -55,9 +57,18 @@ type editor struct {
 	order []*edit
 }
 
-// prepare judges a change by the stage's overlay, which stays as it is.
+// prepare puts a change into the stage's tables, which stay as they are where
+// it is refused.
 func (st *stage) prepare(c Change) (*delta, error) {
-	x := &editor{st: st, d: &delta{t: st.now.t.copy()}, edits: map[touched]*edit{}}
+	x := &editor{st: st, d: &delta{since: len(st.undo)}, edits: map[touched]*edit{}}
+	if err := x.prepare(c); err != nil {
+		st.back(x.d)
+		return nil, err
+	}
+	return x.d, nil
+}
+
+func (x *editor) prepare(c Change) error {
 	for _, step := range []struct {
 		objects []api.Object
 		do      func(*edit, api.Object) error
@@ -72,25 +83,28 @@ func (st *stage) prepare(c Change) (*delta, error) {
 	} {
 		for _, o := range step.objects {
 			if err := step.do(x.edit(o), o); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	if err := x.guard(c.Guards); err != nil {
-		return nil, err
+		return err
+	}
+	if err := x.claims(); err != nil {
+		return err
 	}
 	for _, e := range x.order {
 		x.records(e)
 	}
-	if err := x.claims(); err != nil {
-		return nil, err
-	}
-	if c.Idempotency != nil {
-		if err := x.remember(c.Idempotency); err != nil {
-			return nil, err
+	for _, at := range x.d.free {
+		if err := x.unused(at); err != nil {
+			return err
 		}
 	}
-	return x.d, nil
+	if c.Idempotency != nil {
+		return x.remember(c.Idempotency)
+	}
+	return nil
 }
 
 func instances(in []*api.Instance) (out []api.Object) {
@@ -115,7 +129,7 @@ func (x *editor) edit(o api.Object) *edit {
 	at := touched{k.Name, o.GetMeta().ID}
 	e := x.edits[at]
 	if e == nil {
-		old := x.st.now.t.get(at.kind, at.id)
+		old := x.st.t.get(at.kind, at.id)
 		e = &edit{kind: k, old: old, now: old}
 		x.edits[at] = e
 		x.order = append(x.order, e)
@@ -126,7 +140,7 @@ func (x *editor) edit(o api.Object) *edit {
 // set makes the record of one part and puts it into the object. What is in
 // memory is what was encoded, and shares nothing with the caller's object.
 func (x *editor) set(e *edit, p part, o api.Object, force bool) error {
-	schema := x.st.now.t.schema.inForce(e.kind)
+	schema := x.st.t.schema.inForce(e.kind)
 	record, err := encode(p, schema, o)
 	if err != nil {
 		return err
@@ -230,7 +244,7 @@ func (x *editor) delete(e *edit, _ api.Object) error {
 func (x *editor) guard(objects []api.Object) error {
 	for _, o := range objects {
 		k, _ := api.KindOf(o)
-		e := &edit{kind: k, old: x.st.now.t.get(k.Name, o.GetMeta().ID)}
+		e := &edit{kind: k, old: x.st.t.get(k.Name, o.GetMeta().ID)}
 		e.now = e.old
 		if err := x.unchanged(e, o); err != nil {
 			return err
@@ -245,7 +259,7 @@ func (x *editor) guard(objects []api.Object) error {
 	return nil
 }
 
-// records adds the object's records to the delta, and the object to its tables.
+// records adds the object's records to the delta, and the object to the tables.
 func (x *editor) records(e *edit) {
 	if e.now == e.old {
 		return
@@ -272,7 +286,7 @@ func (x *editor) records(e *edit) {
 			}
 		}
 		x.d.free = append(x.d.free, touched{e.kind.Name, at.id})
-		x.d.t.delete(e.kind.Name, at.id)
+		x.st.drop(e.old)
 		return
 	}
 	for _, p := range []part{partSpec, partPlacement, partStatus} {
@@ -292,11 +306,11 @@ func (x *editor) records(e *edit) {
 		// A report under an old epoch must not land after the move.
 		x.d.need(at.key(partPlacement), mod(partPlacement))
 	}
-	x.d.t.put(e.now, e.records[partSpec] != nil || e.records[partPlacement] != nil)
+	x.st.set(e.old, e.now, e.records[partSpec] != nil || e.records[partPlacement] != nil)
 }
 
 func (x *editor) remember(i *Idempotency) error {
-	if _, ok := x.d.t.idem.Get(i.Key); ok {
+	if _, ok := x.st.t.idem.Get(i.Key); ok {
 		return api.NewProblem(409, "idempotency_key_reused", "Idempotency-Key", "use a new key for a new request", "this key came before")
 	}
 	value, err := json.Marshal(i)
@@ -306,6 +320,6 @@ func (x *editor) remember(i *Idempotency) error {
 	key := idemPrefix + i.Key
 	x.d.need(key, 0)
 	x.d.writes = append(x.d.writes, write{key: key, value: value, day: true})
-	x.d.t.idem.Set(i.Key, &remembered{Idempotency: *i})
+	x.st.remember(i)
 	return nil
 }

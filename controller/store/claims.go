@@ -37,15 +37,15 @@ func (x *editor) claims() error {
 	if err := l.take(); err != nil {
 		return err
 	}
-	if err := l.counters(); err != nil {
-		return err
+	return l.counters()
+}
+
+// after is the object as the change leaves it.
+func (x *editor) after(kind, id string) *entry {
+	if e := x.edits[touched{kind, id}]; e != nil {
+		return e.now
 	}
-	for _, at := range x.d.free {
-		if err := x.unused(at); err != nil {
-			return err
-		}
-	}
-	return nil
+	return x.st.t.get(kind, id)
 }
 
 // ledger sums up what a change takes and gives back. Keys keep the order in
@@ -99,8 +99,8 @@ func (l *ledger) take() error {
 	}
 	for _, key := range l.gains {
 		g := l.gained[key]
-		if h, ok := st.now.t.owners.Get(key); ok && !l.lost[key] {
-			return taken(g.u, st.now.t.get(h.kind, h.id))
+		if h, ok := st.t.owners.Get(key); ok && !l.lost[key] {
+			return taken(g.u, st.t.get(h.kind, h.id))
 		}
 		// One that was held before the stage is given up in it by its holder, whose
 		// own revision is compared.
@@ -173,7 +173,7 @@ func (l *ledger) refs(e *edit, was, is []api.Ref) error {
 
 // refer checks that what is referred to from now on is there, and stays.
 func (l *ledger) refer(r api.Ref) error {
-	e := l.x.d.t.get(r.Kind, r.ID)
+	e := l.x.after(r.Kind, r.ID)
 	if e == nil {
 		return api.NewProblem(422, "reference_not_found", r.Field, "list what there is, and choose one of it", "there is no %s %q", r.Kind, r.ID)
 	}
@@ -202,7 +202,7 @@ func (l *ledger) count(counts []api.Count, sign int64) {
 func (l *ledger) counters() error {
 	d, st := l.x.d, l.x.st
 	for _, key := range l.counted {
-		have, _ := d.t.counts.Get(key)
+		have, had := st.t.counts.Get(key)
 		sum, changed := maps.Clone(have.amounts), false
 		if sum == nil {
 			sum = map[string]int64{}
@@ -220,7 +220,7 @@ func (l *ledger) counters() error {
 		d.need(countKey(key), base.mod)
 		if len(sum) == 0 {
 			d.remove(countKey(key))
-			d.t.counts.Delete(key)
+			st.count(key, have, had, nil)
 			continue
 		}
 		value, err := json.Marshal(sum)
@@ -228,7 +228,7 @@ func (l *ledger) counters() error {
 			return fmt.Errorf("count %s: %w", key, err)
 		}
 		d.put(countKey(key), value)
-		d.t.counts.Set(key, count{amounts: sum})
+		st.count(key, have, had, sum)
 	}
 	return nil
 }
@@ -237,14 +237,14 @@ func (l *ledger) counters() error {
 func (x *editor) unused(at touched) error {
 	var names []string
 	more := false
-	x.d.t.refs.Ascend(refRow{at.kind, at.id, "", ""}, func(r refRow) bool {
+	x.st.t.refs.Ascend(refRow{at.kind, at.id, "", ""}, func(r refRow) bool {
 		if r.targetKind != at.kind || r.targetID != at.id {
 			return false
 		}
 		if more = len(names) == 3; more {
 			return false
 		}
-		names = append(names, describe(x.d.t.get(r.kind, r.id)))
+		names = append(names, describe(x.st.t.get(r.kind, r.id)))
 		return true
 	})
 	if len(names) == 0 {
@@ -254,5 +254,5 @@ func (x *editor) unused(at touched) error {
 	if more {
 		who += " and others"
 	}
-	return api.NewProblem(409, "in_use", "", "delete those first", "%s is in use by %s", describe(x.st.now.t.get(at.kind, at.id)), who)
+	return api.NewProblem(409, "in_use", "", "delete those first", "%s is in use by %s", describe(x.edits[at].old), who)
 }

@@ -156,6 +156,7 @@ func (s *Etcd) runBatch(ctx context.Context, batch []*request) (bool, int) {
 		}
 		switch {
 		case err == nil && !st.fits(d):
+			st.back(d)
 			if st.empty() {
 				r.done <- result{err: fmt.Errorf("commit: the change is too large for one transaction (%d writes, of at most %d): make it in several steps", len(d.writes), s.opts.MaxTxnOps)}
 				continue
@@ -211,7 +212,9 @@ func (s *Etcd) decide(st *stage, r *request) (*delta, error, bool) {
 		r.done <- result{err: fmt.Errorf("commit: %w", context.Cause(r.ctx))}
 		return nil, nil, false
 	}
-	c, err := r.decide(st.now)
+	v, closeView := st.view()
+	c, err := r.decide(v)
+	closeView()
 	if err != nil {
 		return nil, err, true
 	}

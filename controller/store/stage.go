@@ -9,8 +9,9 @@ import (
 // stage is a transaction in the making: several changes, each judged on what
 // those before it made of the view that the first one saw.
 type stage struct {
-	base     *View // as etcd has it
-	now      *View // and with the changes of the stage
+	base     *View    // as etcd has it
+	t        *tables  // with the changes of the stage; those of base until there is one
+	undo     []func() // takes them back, the last one first
 	detector *detector
 	maxOps   int
 	conds    map[string]condition
@@ -33,7 +34,7 @@ const (
 
 func newStage(base *View, maxOps int, d *detector) *stage {
 	return &stage{
-		base: base, now: base, detector: d, maxOps: maxOps,
+		base: base, t: base.t, detector: d, maxOps: maxOps,
 		conds: map[string]condition{}, free: map[touched]int{}, writes: map[string]write{}, leads: map[string]int64{},
 	}
 }
@@ -41,6 +42,65 @@ func newStage(base *View, maxOps int, d *detector) *stage {
 // pending is the revision that records of the stage have until they get
 // their own. No object of the view has it.
 func (st *stage) pending() int64 { return st.base.rev + 1 }
+
+// view shows the stage to decide, and closes when that has returned: the tables
+// go on to be changed. Whoever kept the view would find none.
+func (st *stage) view() (v *View, closeView func()) {
+	v = &View{t: st.t, rev: st.base.rev}
+	return v, func() { v.t = nil }
+}
+
+// own returns the tables to be changed. They are copied once for the stage: a
+// copy for every change would copy the same nodes again and again.
+func (st *stage) own(undo func()) *tables {
+	if st.t == st.base.t {
+		st.t = st.base.t.copy()
+	}
+	st.undo = append(st.undo, undo)
+	return st.t
+}
+
+func (st *stage) set(old, now *entry, held bool) {
+	st.own(func() {
+		if old == nil {
+			st.t.delete(now.kind, now.id)
+		} else {
+			st.t.put(old, held)
+		}
+	}).put(now, held)
+}
+
+func (st *stage) drop(old *entry) {
+	st.own(func() { st.t.put(old, true) }).delete(old.kind, old.id)
+}
+
+func (st *stage) count(key string, old count, had bool, amounts map[string]int64) {
+	t := st.own(func() {
+		if had {
+			st.t.counts.Set(key, old)
+		} else {
+			st.t.counts.Delete(key)
+		}
+	})
+	if len(amounts) == 0 {
+		t.counts.Delete(key)
+	} else {
+		t.counts.Set(key, count{amounts: amounts})
+	}
+}
+
+func (st *stage) remember(i *Idempotency) {
+	st.own(func() { st.t.idem.Delete(i.Key) }).idem.Set(i.Key, &remembered{Idempotency: *i})
+}
+
+// back takes back a change that is not to be in the stage after all. It must
+// be the last one.
+func (st *stage) back(d *delta) {
+	for i := len(st.undo) - 1; i >= d.since; i-- {
+		st.undo[i]()
+	}
+	st.undo = st.undo[:d.since]
+}
 
 // fits tells whether the transaction has room for the change. The first one
 // gets all the bytes that it wants.
@@ -98,7 +158,6 @@ func (st *stage) add(d *delta) {
 	if d.lead != nil {
 		st.leads[d.lead.key] = d.lead.rev
 	}
-	st.now = &View{t: d.t, rev: st.base.rev}
 }
 
 func (st *stage) empty() bool { return len(st.writes) == 0 }

@@ -60,7 +60,8 @@ type Store interface {
 	// process decide is called again. An error of decide is returned as it is and nothing is written;
 	// an empty Change writes nothing.
 	// The revision is that of the transaction or, where nothing was written, of
-	// what decide saw. decide is never running when Commit returns.
+	// what decide saw. decide is never running when Commit returns, and the view that it gets is
+	// good until it returns.
 	Commit(ctx context.Context, decide func(*View) (Change, error)) (rev int64, err error)
 	// Watch yields the changes after the cursor; see rest.Backend.
 	Watch(ctx context.Context, kind string, after api.Cursor) iter.Seq2[api.WatchEvent, error]
