@@ -84,5 +84,17 @@ func digits(s, prefix string) (uint32, bool) {
 // guest that moves keeps its gateway. It is never sent between hosts.
 func GatewayMAC() net.HardwareAddr { return net.HardwareAddr{0x02, 0xca, 0x1a, 0, 0, 0x01} }
 
+func gatewayMAC() MAC { m, _ := macOf(GatewayMAC()); return m }
+
+// hostMAC is the source of what this host's routers send to other hosts.
+func hostMAC(underlay netip.Addr) MAC {
+	m := MAC{0x02, 0xcb}
+	if underlay.Is4() {
+		a := underlay.As4()
+		copy(m[2:], a[:])
+	}
+	return m
+}
+
 // MetadataAddress is where guests ask for their metadata, in every router.
 func MetadataAddress() netip.Addr { return netip.AddrFrom4([4]byte{169, 254, 169, 254}) }

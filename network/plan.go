@@ -1,242 +1,308 @@
 package network
 
 import (
-	"bytes"
 	"cmp"
 	"maps"
-	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Plan says what to do, in this order, so that what is observed becomes what is
-// desired. Once it is, the plan is empty. What guards a guest comes before its
-// tap does and goes after it; where a MAC is, is known before its link is up.
-func Plan(want Desired, have State) []Op {
-	p := &planner{want: target(want, have), have: have}
-	p.removeLinks()
-	p.missing()
-	p.routersAndRules()
-	for _, kinds := range [][]LinkKind{{KindBridge}, {KindVXLAN}, {KindGateway, KindUplink}} {
-		p.links(kinds...)
+// wanted. Once it is, the plan is empty.
+//
+// What goes, goes before anything comes, so that a MAC or an address can move.
+// A tap is the last of a network to be switched on, when all that guards it and
+// leads to it is there, and the first to go, before its rules.
+func Plan(want Desired, have Observed) []Op {
+	p := &planner{want: lay(want, have), have: have, gone: map[place]bool{}, flushed: map[place]bool{}}
+	p.obsolete()
+	p.hostTables()
+	for name := range p.want.Routers {
+		p.router(name)
 	}
-	p.routers()
-	p.links(KindTap)
-	p.leftovers()
-	return p.ops
+	p.space("", p.want.Host, have.Host)
+	p.remains()
+	slices.SortFunc(p.steps, func(a, b step) int {
+		return cmp.Or(cmp.Compare(a.stage, b.stage), cmp.Compare(a.op.Subject(), b.op.Subject()), cmp.Compare(a.rank, b.rank), cmp.Compare(a.key, b.key))
+	})
+	ops := make([]Op, len(p.steps))
+	for i, s := range p.steps {
+		ops[i] = s.op
+	}
+	return ops
 }
+
+// stage is a part of the plan; within one, ops go network by network, and
+// within a network by rank.
+type stage int
+
+const (
+	removing stage = iota // what is not wanted
+	onHost                // what all networks stand on
+	making
+	ending // what no network stands on any more
+)
+
+type rank int
+
+// Ranks of what is removed.
+const (
+	goTap rank = iota
+	goForward
+	goTunnel
+	goNeighbour
+	goRoute
+	goAddress
+	goElements
+	goCable
+	goVXLAN
+	goBridge
+	goRouterLink
+	goNamespace
+)
+
+// Ranks of what is made. What is said of a link comes before it is switched on.
+const (
+	putNamespace rank = iota
+	putTable
+	putSetting
+	putBridge
+	putVXLAN
+	putCable
+	putRouterLink
+	putLinkSetting
+	putAddress
+	putForward
+	putTunnel
+	putNeighbour
+	putElements
+	onRouterLink
+	onBridge
+	onVXLAN
+	onCable
+	putRoute
+	putTap
+	putTapSetting
+	putTapForward
+	onTap
+)
+
+type step struct {
+	stage stage
+	rank  rank
+	key   string
+	op    Op
+}
+
+type place struct{ namespace, link string }
 
 type planner struct {
-	want, have State
-	ops        []Op
-	fresh      map[string]bool // links that are made anew: what was said of them is gone
-	fdb        map[string][]FDBEntry
-	neighbours map[string][]Neighbour
+	want    layout
+	have    Observed
+	gone    map[place]bool // links that are not there, or will be made anew: with them went what was said of them
+	flushed map[place]bool // links that lose their neighbours
+	steps   []step
 }
 
-func (p *planner) do(o ...Op) { p.ops = append(p.ops, o...) }
-
-// removeLinks removes what is not wanted, or cannot become what is wanted:
-// taps first, and bridges last.
-func (p *planner) removeLinks() {
-	p.fresh = map[string]bool{}
-	for name, w := range p.want.Links {
-		h, there := p.have.Links[name]
-		_, routed := p.have.Routers[w.VNI]
-		cable := w.Kind == KindGateway || w.Kind == KindUplink
-		p.fresh[name] = !there || h.made() != w.made() || cable && !routed
-	}
-	order := map[LinkKind]int{KindTap: 0, KindGateway: 1, KindUplink: 1, KindVXLAN: 2, KindBridge: 3}
-	names := slices.SortedFunc(maps.Keys(p.have.Links), func(a, b string) int {
-		return cmp.Or(cmp.Compare(order[p.have.Links[a].Kind], order[p.have.Links[b].Kind]), cmp.Compare(a, b))
-	})
-	for _, name := range names {
-		if _, wanted := p.want.Links[name]; !wanted || p.fresh[name] {
-			p.do(DeleteLink{name})
-		}
-	}
-	for _, vni := range slices.Sorted(maps.Keys(p.have.Routers)) {
-		if _, wanted := p.want.Routers[vni]; !wanted {
-			p.do(DeleteRouter{vni})
-		}
-	}
+func (p *planner) add(s stage, r rank, op Op) {
+	p.steps = append(p.steps, step{s, r, op.String(), op})
 }
 
-// routersAndRules makes what must be there before a link is.
-func (p *planner) routersAndRules() {
-	w, h := p.want.Rules, p.have.Rules
-	switch {
-	case w.Whole && !h.Whole:
-		p.do(MakeRules{sorted(w.Ports, comparePorts)})
-	case w.Whole:
-		if add := sorted(without(w.Ports, h.Ports), comparePorts); len(add) > 0 {
-			p.do(ChangeRules{Add: add})
-		}
+// host is where and for whom an op about a link of the host is done.
+func (p *planner) host(link string) Of {
+	if vni, ok := vniOf(link); ok {
+		return Of{VNI: vni}
 	}
-	if p.want.Forwarding && !p.have.Forwarding {
-		p.do(AllowForwarding{})
+	if vni, ok := p.want.networks[link]; ok {
+		return Of{VNI: vni}
 	}
-	for _, vni := range slices.Sorted(maps.Keys(p.want.Routers)) {
-		if _, there := p.have.Routers[vni]; !there {
-			p.do(AddRouter{vni})
-		}
-		if !p.have.Routers[vni].Rules {
-			p.do(MakeRouterRules{vni})
-		}
-	}
+	vni, _ := vniOf(p.have.Host.Links[link].Bridge)
+	return Of{VNI: vni}
 }
 
-// links makes the links of these kinds, with what is said of them.
-func (p *planner) links(kinds ...LinkKind) {
-	for _, name := range slices.Sorted(maps.Keys(p.want.Links)) {
-		w := p.want.Links[name]
-		if !slices.Contains(kinds, w.Kind) {
+func (p *planner) of(namespace, link string) Of {
+	if namespace == "" {
+		return p.host(link)
+	}
+	return ofRouter(namespace)
+}
+
+func ofRouter(namespace string) Of {
+	vni, _ := digits(namespace, "cairn-")
+	return Of{VNI: vni, Namespace: namespace}
+}
+
+// becomes tells whether a link can be made the wanted one without being made anew.
+func (l Link) becomes(want Link) bool {
+	return l.Kind == want.Kind && l.Tunnel == want.Tunnel && l.Peer == want.Peer
+}
+
+// is tells whether a link is the wanted one, but for being switched on.
+func (l Link) is(want Link) bool {
+	l.Up = want.Up
+	if want.MAC == (MAC{}) {
+		l.MAC = want.MAC
+	}
+	if want.MTU == 0 {
+		l.MTU = want.MTU
+	}
+	return l == want
+}
+
+// obsolete plans the end of links and namespaces that are not wanted, or that
+// are not what they should be and cannot become it.
+func (p *planner) obsolete() {
+	for name, space := range p.have.Routers {
+		want, wanted := p.want.Routers[name]
+		if !wanted {
+			p.add(removing, goNamespace, RemoveNamespace{ofRouter(name)})
+		}
+		for link, have := range space.Links {
+			if w, ok := want.Links[link]; wanted && (!ok || !have.becomes(w)) {
+				p.add(removing, goRouterLink, RemoveLink{ofRouter(name), link})
+			} else if wanted {
+				continue
+			}
+			p.gone[place{name, link}] = true
+		}
+	}
+	for name, have := range p.have.Host.Links {
+		if w, wanted := p.want.Host.Links[name]; wanted && have.becomes(w) {
 			continue
 		}
-		h := p.have.Links[name]
-		if p.fresh[name] {
-			h = w.made()
-			p.do(AddLink{name, w})
-		}
-		down := w
-		down.Up = h.Up
-		if h != down {
-			p.do(SetLink{name, w})
-		}
-		p.said(name)
-		if !h.Up {
-			p.do(SetUp{name})
-		}
+		p.add(removing, goLink(have.Kind), RemoveLink{p.host(name), name})
+		p.gone[place{"", name}] = true
 	}
-}
-
-// missing collects, by link, what is to be said of it and is not yet.
-func (p *planner) missing() {
-	p.fdb, p.neighbours = map[string][]FDBEntry{}, map[string][]Neighbour{}
-	for e := range p.want.FDB {
-		if p.fresh[e.Link] || !p.have.FDB[e] {
-			p.fdb[e.Link] = append(p.fdb[e.Link], e)
-		}
-	}
-	for e := range p.want.Neighbours {
-		if p.fresh[e.Link] || !p.have.Neighbours[e] {
-			p.neighbours[e.Link] = append(p.neighbours[e.Link], e)
-		}
-	}
-}
-
-// said plans what is said of a link: where MACs are, and whose addresses are.
-func (p *planner) said(link string) {
-	slices.SortFunc(p.fdb[link], compareFDB)
-	for _, e := range p.fdb[link] {
-		p.do(AddFDB{e})
-	}
-	slices.SortFunc(p.neighbours[link], compareNeighbours)
-	for _, e := range p.neighbours[link] {
-		p.do(AddNeighbour{e})
-	}
-}
-
-// routers sets what is in each router, which has its links now.
-func (p *planner) routers() {
-	for _, vni := range slices.Sorted(maps.Keys(p.want.Routers)) {
-		w, h := p.want.Routers[vni], p.have.Routers[vni]
-		for i, cable := range []string{GatewayCable(vni), UplinkCable(vni)} {
-			if p.fresh[cable] {
-				h.Addresses[i], h.Up = nil, false
-				if i == 0 {
-					h.Neighbours = nil
-				} else {
-					h.Default = netip.Addr{}
-				}
+	// A cable is two links: what becomes of one becomes of the other.
+	for name, space := range p.want.Routers {
+		for _, w := range space.Links {
+			if w.Kind == KindCable {
+				p.cable(name, w)
 			}
 		}
-		o := SetRouter{VNI: vni, Want: w}
-		for i := range w.Addresses {
-			o.AddAddresses[i] = sorted(without(w.Addresses[i], h.Addresses[i]), netip.Prefix.Compare)
-			o.DeleteAddresses[i] = sorted(without(h.Addresses[i], w.Addresses[i]), netip.Prefix.Compare)
-		}
-		o.AddNeighbours = sorted(without(w.Neighbours, h.Neighbours), compareNeighbours)
-		o.DelNeighbours = replaced(sorted(without(h.Neighbours, w.Neighbours), compareNeighbours), w.Neighbours)
-		if o.changes() || w.Up != h.Up || w.MTU != h.MTU || w.Forwarding != h.Forwarding || w.Default != h.Default {
-			p.do(o)
-		}
 	}
 }
 
-func (o SetRouter) changes() bool {
-	return len(o.AddAddresses[0])+len(o.AddAddresses[1])+len(o.DeleteAddresses[0])+len(o.DeleteAddresses[1])+len(o.AddNeighbours)+len(o.DelNeighbours) > 0
+// cable plans the end of a link whose other end is missing, or is not its other end.
+func (p *planner) cable(router string, want Link) {
+	inside, outside := place{router, want.Name}, place{"", strings.TrimPrefix(want.Peer, PeerIn("", ""))}
+	if !p.missing(inside) && !p.missing(outside) {
+		return
+	}
+	if h := p.have.Routers[router].Links[inside.link]; !p.missing(inside) && h.Peer == "" {
+		p.add(removing, goRouterLink, RemoveLink{ofRouter(router), inside.link})
+	}
+	if h := p.have.Host.Links[outside.link]; !p.missing(outside) && h.Peer == "" {
+		p.add(removing, goCable, RemoveLink{p.host(outside.link), outside.link})
+	}
+	p.gone[inside], p.gone[outside] = true, true
 }
 
-// leftovers takes back what is no longer true. Where a MAC or an address has
-// moved, the new entry has taken the old one's place already.
-func (p *planner) leftovers() {
-	stays := func(link string) bool {
-		_, wanted := p.want.Links[link]
-		return wanted && !p.fresh[link]
-	}
-	moved := map[FDBEntry]bool{}
-	for e := range p.want.FDB {
-		moved[FDBEntry{Link: e.Link, MAC: e.MAC}] = true
-	}
-	for _, e := range sorted(without(p.have.FDB, p.want.FDB), compareFDB) {
-		if stays(e.Link) && !moved[FDBEntry{Link: e.Link, MAC: e.MAC}] {
-			p.do(DeleteFDB{e})
-		}
-	}
-	gone := sorted(without(p.have.Neighbours, p.want.Neighbours), compareNeighbours)
-	for _, e := range replaced(gone, p.want.Neighbours) {
-		if stays(e.Link) {
-			p.do(DeleteNeighbour{e})
-		}
-	}
-	if p.want.Rules.Whole && p.have.Rules.Whole {
-		if gone := sorted(without(p.have.Rules.Ports, p.want.Rules.Ports), comparePorts); len(gone) > 0 {
-			p.do(ChangeRules{Delete: gone})
-		}
-	}
-	if !p.want.Rules.Whole && (p.have.Rules.Whole || len(p.have.Rules.Ports) > 0) {
-		p.do(RemoveRules{})
+func goLink(k Kind) rank {
+	switch k {
+	case KindTap:
+		return goTap
+	case KindCable:
+		return goCable
+	case KindVXLAN:
+		return goVXLAN
+	default:
+		return goBridge
 	}
 }
 
-// replaced drops the neighbours whose address another entry has now.
-func replaced(gone []Neighbour, want map[Neighbour]bool) []Neighbour {
-	type at struct {
-		link    string
-		address netip.Addr
+// missing tells whether a link is not there, or about to go.
+func (p *planner) missing(at place) bool {
+	if p.gone[at] {
+		return true
 	}
-	now := map[at]bool{}
-	if len(gone) > 0 {
-		for e := range want {
-			now[at{e.Link, e.Address}] = true
+	space := p.have.Host
+	if at.namespace != "" {
+		space = p.have.Routers[at.namespace]
+	}
+	_, there := space.Links[at.link]
+	return !there
+}
+
+// hostTables plans the host's rules and settings.
+func (p *planner) hostTables() {
+	for key, t := range p.want.tables[""] {
+		if p.put("", t, onHost) {
+			continue
+		}
+		have := p.have.Host.Tables[key].Sets
+		for _, set := range t.Sets {
+			p.elements(key, set, have[set.Name])
 		}
 	}
-	return slices.DeleteFunc(gone, func(e Neighbour) bool { return now[at{e.Link, e.Address}] })
 }
 
-// without is what is in a and not in b.
-func without[K comparable, M ~map[K]bool](a, b M) M {
-	out := M{}
-	for k := range a {
-		if !b[k] {
-			out[k] = true
+// put plans a table that is not as it should be.
+func (p *planner) put(namespace string, t Table, s stage) bool {
+	space := p.have.Host
+	o := Of{}
+	if namespace != "" {
+		space, o = p.have.Routers[namespace], ofRouter(namespace)
+	}
+	have, there := space.Tables[t.TableKey]
+	if there && have.Skeleton == t.State().Skeleton {
+		return false
+	}
+	p.add(s, putTable, PutTable{o, t})
+	return true
+}
+
+// elements plans the difference of a set of the host's, by network.
+func (p *planner) elements(key TableKey, set Set, have map[string]bool) {
+	adds, removes := map[uint32][]string{}, map[uint32][]string{}
+	for e := range set.Elements {
+		if !have[e] {
+			vni := p.host(tapOf(e)).VNI
+			adds[vni] = append(adds[vni], e)
 		}
 	}
-	return out
+	for e := range have {
+		if !set.Elements[e] {
+			vni := p.host(tapOf(e)).VNI
+			removes[vni] = append(removes[vni], e)
+		}
+	}
+	for vni, es := range adds {
+		slices.Sort(es)
+		s := making
+		if vni == 0 {
+			s = onHost
+		}
+		p.add(s, putElements, AddElements{Of{VNI: vni}, key, set.Name, set.Types, es})
+	}
+	for vni, es := range removes {
+		slices.Sort(es)
+		p.add(removing, goElements, RemoveElements{Of{VNI: vni}, key, set.Name, set.Types, es})
+	}
 }
 
-func sorted[K comparable, M ~map[K]bool](m M, compare func(a, b K) int) []K {
-	return slices.SortedFunc(maps.Keys(m), compare)
+// router plans a router and what is in it.
+func (p *planner) router(name string) {
+	have, there := p.have.Routers[name]
+	if !there {
+		p.add(making, putNamespace, AddNamespace{ofRouter(name)})
+		have = NewSpace()
+	}
+	for _, t := range p.want.tables[name] {
+		p.put(name, t, making)
+	}
+	p.space(name, p.want.Routers[name], have)
 }
 
-func compareFDB(a, b FDBEntry) int {
-	return cmp.Or(cmp.Compare(a.Link, b.Link), bytes.Compare(a.MAC[:], b.MAC[:]), a.Host.Compare(b.Host))
-}
-
-func compareNeighbours(a, b Neighbour) int {
-	return cmp.Or(cmp.Compare(a.Link, b.Link), a.Address.Compare(b.Address), bytes.Compare(a.MAC[:], b.MAC[:]))
-}
-
-func comparePorts(a, b PortRule) int {
-	return cmp.Or(cmp.Compare(a.Tap, b.Tap), a.Address.Compare(b.Address), bytes.Compare(a.MAC[:], b.MAC[:]))
+// remains plans the end of what networks have together, after the last of them.
+func (p *planner) remains() {
+	if len(p.want.Host.Tables) > 0 {
+		return
+	}
+	if p.have.ForwardingWasOff && p.have.Host.Settings[forwarding] == "1" {
+		p.add(ending, putSetting, PutSetting{Of{}, forwarding, "0"})
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(p.have.Host.Tables), func(a, b TableKey) int { return cmp.Compare(a.Family, b.Family) }) {
+		p.add(ending, goNamespace, RemoveTable{Of{}, key})
+	}
 }

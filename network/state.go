@@ -1,81 +1,153 @@
 package network
 
-import "net/netip"
-
-// State is what is ours on a host: what is observed, and also what is to be.
-type State struct {
-	Forwarding bool // the host routes
-	Links      map[string]Link
-	FDB        map[FDBEntry]bool
-	Neighbours map[Neighbour]bool // permanent, on VXLAN devices
-	Routers    map[uint32]Router  // by VNI
-	Rules      HostRules
-}
-
-// Set is a set.
-type Set[K comparable] map[K]bool
-
-// LinkKind says what a link of ours is for.
-type LinkKind string
-
-// The kinds of links on the host.
-const (
-	KindBridge  LinkKind = "bridge"
-	KindVXLAN   LinkKind = "tunnel"
-	KindTap     LinkKind = "tap"
-	KindGateway LinkKind = "gateway cable"
-	KindUplink  LinkKind = "uplink cable"
+import (
+	"net"
+	"net/netip"
 )
 
-// Link is a link on the host.
+// State is a host's network, as far as it is ours.
+type State struct {
+	Host    Space
+	Routers map[string]Space // by name of their namespace
+}
+
+// Observed is what there is on a host.
+type Observed struct {
+	State
+	// Taken are the addresses and routes of others within TransitRange.
+	Taken []netip.Prefix
+	// ForwardingWasOff: the host forwards because of us, and shall not afterwards.
+	ForwardingWasOff bool
+}
+
+// Space is what there is in a network namespace.
+type Space struct {
+	Links      map[string]Link
+	Forwards   map[ForwardKey]string    // forwarding entries of bridges: to which port
+	Tunnels    map[TunnelKey]netip.Addr // forwarding entries of VXLAN devices: to which host
+	Neighbours map[NeighbourKey]MAC     // permanent ones
+	Addresses  map[AddressKey]bool
+	Routes     map[netip.Prefix]Route // but those that the kernel makes for addresses
+	Settings   map[SettingKey]string
+	Tables     map[TableKey]TableState
+}
+
+// NewSpace returns an empty one.
+func NewSpace() Space {
+	return Space{
+		Links: map[string]Link{}, Forwards: map[ForwardKey]string{}, Tunnels: map[TunnelKey]netip.Addr{},
+		Neighbours: map[NeighbourKey]MAC{}, Addresses: map[AddressKey]bool{}, Routes: map[netip.Prefix]Route{},
+		Settings: map[SettingKey]string{}, Tables: map[TableKey]TableState{},
+	}
+}
+
+// MAC is an Ethernet address that can be compared.
+type MAC [6]byte
+
+func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
+
+// macOf makes a MAC; false when it is none that a NIC may have.
+func macOf(a net.HardwareAddr) (MAC, bool) {
+	var m MAC
+	copy(m[:], a)
+	return m, len(a) == len(m) && m != MAC{} && m[0]&1 == 0
+}
+
+// Kind is a kind of link, in the kernel's word.
+type Kind string
+
+// The kinds of links that we make, and the one that comes with a namespace.
+const (
+	KindBridge   Kind = "bridge"
+	KindVXLAN    Kind = "vxlan"
+	KindTap      Kind = "tun"
+	KindCable    Kind = "veth"
+	KindLoopback Kind = "loopback"
+)
+
+// Link is a network device.
 type Link struct {
-	Kind    LinkKind
-	VNI     uint32     // but of a tap, whose network its bridge tells
-	Local   netip.Addr // a tunnel's end on this host
-	MTU     int
-	Master  string // the bridge that it is a port of
-	Up      bool
-	Guarded bool         // nothing is learnt on it or flooded to it, and it has no IPv6
-	Address netip.Prefix // an uplink cable's, on the host
+	Name     string
+	Kind     Kind
+	Alias    string     // Mark, once it is made whole
+	MTU      int        // bytes; wanted zero: whatever it has
+	MAC      MAC        // wanted zero: whatever it has
+	Up       bool       // switched on
+	Bridge   string     // that it is a port of
+	Port     BridgePort // how it is one
+	Snooping bool       // of multicast, by a bridge
+	Tunnel   Tunnel
+	Peer     string // the other end of a cable, as PeerIn writes it
 }
 
-// made is what cannot be changed of a link once it is made.
-func (l Link) made() Link { return Link{Kind: l.Kind, VNI: l.VNI, Local: l.Local} }
+// BridgePort says how a bridge treats a port.
+type BridgePort struct {
+	Learning bool // from the source of frames
+	Flood    bool // frames for a MAC that it does not know
+}
 
-// FDBEntry says where a MAC is: behind a port of a bridge, or at another host.
-type FDBEntry struct {
+// Tunnel is what cannot be changed on a VXLAN device once it is made.
+type Tunnel struct {
+	VNI      uint32
+	Local    netip.Addr
+	Port     int // UDP
+	Learning bool
+	Proxy    bool // answers ARP from the device's neighbours, and lets none through
+}
+
+// VXLANPort is the UDP port of the tunnels (RFC 7348).
+const VXLANPort = 4789
+
+// PeerIn writes where the other end of a cable is: the name of a router's
+// namespace, or "" for the host's own, and the name of the link there.
+func PeerIn(namespace, link string) string { return namespace + "/" + link }
+
+// ForwardKey is a bridge's forwarding entry.
+type ForwardKey struct {
+	Bridge string
+	MAC    MAC
+}
+
+// TunnelKey is a VXLAN device's forwarding entry.
+type TunnelKey struct {
 	Link string
-	MAC  [6]byte
-	Host netip.Addr // of a VXLAN device's entry
+	MAC  MAC
 }
 
-// Neighbour says whose an address is.
-type Neighbour struct {
+// NeighbourKey is who is asked for on a link.
+type NeighbourKey struct {
 	Link    string
 	Address netip.Addr
-	MAC     [6]byte
 }
 
-// PortRule is what a tap may send as.
-type PortRule struct {
-	Tap     string
-	MAC     [6]byte
-	Address netip.Addr
+// AddressKey is an address of a link, with its network's length.
+type AddressKey struct {
+	Link    string
+	Address netip.Prefix
 }
 
-// HostRules are the host's tables.
-type HostRules struct {
-	Whole bool // all of the fixed rules are there
-	Ports Set[PortRule]
+// Route is where packets go.
+type Route struct {
+	Link string
+	Via  netip.Addr
 }
 
-// Router is what is in a router's namespace.
-type Router struct {
-	Forwarding bool
-	Up         bool // both of its links are, and have the MACs they must have
-	MTU        int
-	Rules      bool                 // all of its rules are there
-	Addresses  [2]Set[netip.Prefix] // of GatewayLink and of UplinkLink
-	Neighbours Set[Neighbour]       // permanent
-	Default    netip.Addr           // where packets to elsewhere go
+// SettingKey is a sysctl: its file under /proc/sys, and the link that it is
+// about and comes and goes with.
+type SettingKey struct {
+	File string
+	Link string
+}
+
+// TableKey names a table of nftables.
+type TableKey struct {
+	Family Family
+	Name   string
+}
+
+// TableState is a table by what it does and what its sets hold.
+type TableState struct {
+	// Skeleton is what Table.Skeleton returns: everything but elements.
+	Skeleton string
+	Sets     map[string]map[string]bool
 }

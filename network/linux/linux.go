@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 
-	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
 
 	"github.com/cairn-cloud/cairn/network"
 )
@@ -24,11 +23,12 @@ type Options struct {
 // Network is the network of the host whose namespace the caller of Open was in.
 type Network struct {
 	o    Options
-	ns   netns.NsHandle
-	link *netlink.Handle
+	host *space
 
-	mu   sync.Mutex       // of the kernel's state: one looks or changes at a time
-	want *network.Desired // what was applied last
+	mu     sync.Mutex // one looks or changes at a time
+	want   *network.Desired
+	seen   *network.Observed
+	wasOff bool // see network.Observed.ForwardingWasOff
 }
 
 // Open opens the way to the kernel. It changes nothing. Close must be called.
@@ -43,51 +43,76 @@ func Open(o Options) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the host's network namespace: %w", err)
 	}
-	h, err := handle(ns)
+	host, err := openSpace(ns)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open netlink: %w", err), ns.Close())
+		return nil, fmt.Errorf("open the host's network namespace: %w", err)
 	}
-	return &Network{o: o, ns: ns, link: h}, nil
-}
-
-// handle speaks netlink in a namespace, with room for large dumps.
-func handle(ns netns.NsHandle) (*netlink.Handle, error) {
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.SetSocketReceiveBufferSize(4<<20, true); err != nil {
-		h.Close()
-		return nil, err
-	}
-	return h, nil
+	return &Network{o: o, host: host}, nil
 }
 
 // Close lets go of the kernel. All stays as it is.
-func (n *Network) Close() error {
-	n.link.Close()
-	return n.ns.Close()
-}
+func (n *Network) Close() error { return n.host.Close() }
 
-// Apply implements agent.Network.
+func (n *Network) path(namespace string) string { return filepath.Join(n.o.NamespaceDir, namespace) }
+
+// Apply implements agent.Network. What fails for one network holds up no other:
+// the rest is done, and the error names what was not.
 func (n *Network) Apply(ctx context.Context, want network.Desired) (done []string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.want = nil
-	have, err := n.observe()
+	k, err := n.open()
 	if err != nil {
 		return nil, err
 	}
-	for _, op := range network.Plan(want, have) {
-		if err := ctx.Err(); err != nil {
+	defer func() { err = errors.Join(err, k.Close()) }()
+	have, err := k.observe()
+	if err != nil {
+		return nil, err
+	}
+	ops, err := k.carryOut(ctx, network.Plan(want, have))
+	done = network.Summary(ops)
+	if len(done) > 0 {
+		n.o.Log.Info("the host's network changed", "operations", len(ops), "failed", err != nil)
+	}
+	if err == nil {
+		n.want = &want
+	}
+	return done, err
+}
+
+// carryOut does the ops in their order, and returns those that were done. After
+// one that failed, those of the same network are left out; after one of the
+// host's own that makes something, all are.
+func (k *kernel) carryOut(ctx context.Context, ops []network.Op) (done []network.Op, err error) {
+	blocked := map[uint32]bool{}
+	for _, op := range ops {
+		if err := errors.Join(err, ctx.Err()); ctx.Err() != nil {
 			return done, err
 		}
-		if err := n.do(op); err != nil {
-			return done, fmt.Errorf("%s: %w", op, err)
+		if blocked[op.Subject()] {
+			continue
 		}
-		n.o.Log.Debug("network", "done", op.String())
-		done = append(done, op.String())
+		e := k.do(op)
+		if e == nil {
+			done = append(done, op)
+			continue
+		}
+		err = errors.Join(err, fmt.Errorf("%s: %w", op, e))
+		if op.Subject() != 0 {
+			blocked[op.Subject()] = true
+		} else if makes(op) {
+			return done, err
+		}
 	}
-	n.want = &want
-	return done, nil
+	return done, err
+}
+
+// makes tells whether what comes after an op of the host's own relies on it.
+func makes(op network.Op) bool {
+	switch op.(type) {
+	case network.PutTable, network.PutSetting, network.AddElements:
+		return true
+	}
+	return false
 }

@@ -19,7 +19,7 @@ const inside = "CAIRN_NETWORK_TEST_INSIDE"
 // a test leaves behind, however it ended, is gone with its process.
 func TestMain(m *testing.M) {
 	if os.Getenv(inside) == "" {
-		os.Exit(again())
+		os.Exit(runInside())
 	}
 	if err := settle(); err != nil {
 		fmt.Fprintln(os.Stderr, "prepare the namespaces of the tests:", err)
@@ -28,8 +28,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// again runs this binary in new namespaces.
-func again() int {
+// runInside runs this binary in new namespaces.
+func runInside() int {
 	c := exec.Command("/proc/self/exe", os.Args[1:]...)
 	c.Env = append(os.Environ(), inside+"=yes")
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr

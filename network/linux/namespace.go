@@ -7,8 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
@@ -18,13 +18,9 @@ import (
 // nsfs is the magic number of the file system that namespaces are files of.
 const nsfs = 0x6e736673
 
-func (n *Network) routerPath(vni uint32) string {
-	return filepath.Join(n.o.NamespaceDir, network.Namespace(vni))
-}
-
-// routers lists the routers' namespaces. A file that is no namespace is what a
-// crash has left of making one; it is listed as not there.
-func (n *Network) routers() (out []uint32, err error) {
+// named lists the namespaces that have a router's name. A file that is no
+// namespace is what a crash has left of making one; it is not listed.
+func (n *Network) named() (out []string, err error) {
 	files, err := os.ReadDir(n.o.NamespaceDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -33,12 +29,8 @@ func (n *Network) routers() (out []uint32, err error) {
 		return nil, fmt.Errorf("list the routers: %w", err)
 	}
 	for _, f := range files {
-		var vni uint32
-		if _, err := fmt.Sscanf(f.Name(), "cairn-%x", &vni); err != nil || f.Name() != network.Namespace(vni) {
-			continue
-		}
-		if isNamespace(filepath.Join(n.o.NamespaceDir, f.Name())) {
-			out = append(out, vni)
+		if network.OwnedNamespace(f.Name()) && isNamespace(n.path(f.Name())) {
+			out = append(out, f.Name())
 		}
 	}
 	return out, nil
@@ -49,43 +41,77 @@ func isNamespace(path string) bool {
 	return unix.Statfs(path, &st) == nil && st.Type == nsfs
 }
 
-// addRouter makes a namespace and names it.
-func (n *Network) addRouter(vni uint32) error {
-	path := n.routerPath(vni)
+// addNamespace makes a namespace and then names it, so that there is none of
+// that name that lacks the mark.
+func (k *kernel) addNamespace(name string) error {
+	path := k.path(name)
 	if isNamespace(path) {
-		return nil
+		s, err := k.space(name)
+		if err != nil {
+			return err
+		}
+		return s.checkMark(path)
 	}
-	if err := os.MkdirAll(n.o.NamespaceDir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o444)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o444)
 	if err != nil {
 		return err
 	}
-	f.Close()
-	made := make(chan error)
-	go func() {
-		// The thread is never given back: it ends with this goroutine.
-		runtime.LockOSThread()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		if err == nil {
-			err = unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), path, "", unix.MS_BIND, "")
+	if err := f.Close(); err != nil {
+		return err
+	}
+	err = onThread(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
 		}
-		made <- err
-	}()
-	if err := <-made; err != nil {
+		if err := markNamespace(); err != nil {
+			return fmt.Errorf("mark it: %w", err)
+		}
+		return unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), path, "", unix.MS_BIND, "")
+	})
+	if err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
 	return nil
 }
 
-// deleteRouter takes the name from a namespace, which ends it.
-func (n *Network) deleteRouter(vni uint32) error {
-	path := n.routerPath(vni)
-	for isNamespace(path) { // once for each time that it was mounted
-		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
-			return err
-		}
+// markNamespace marks the thread's namespace by the alias of its loopback.
+func markNamespace() error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	lo, err := h.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	return h.LinkSetAlias(lo, network.Mark)
+}
+
+func (s *space) checkMark(path string) error {
+	lo, err := s.links.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if lo.Attrs().Alias != network.Mark {
+		return fmt.Errorf("%s is a namespace that Cairn has not made: remove it or give it another name", path)
+	}
+	return nil
+}
+
+// removeNamespace takes the name from a namespace, which ends it when nobody
+// uses it any more.
+func (k *kernel) removeNamespace(name string) error {
+	path := k.path(name)
+	err := k.forget(name)
+	for err == nil && isNamespace(path) { // once for each time that it was mounted
+		err = unix.Unmount(path, unix.MNT_DETACH)
+	}
+	if err != nil {
+		return err
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -93,54 +119,23 @@ func (n *Network) deleteRouter(vni uint32) error {
 	return nil
 }
 
-// within calls do on a thread that is in the namespace.
-func within(ns netns.NsHandle, do func() error) error {
+// onThread calls do on a thread of its own, which ends with it.
+func onThread(do func() error) error {
 	result := make(chan error)
 	go func() {
-		// The thread is never given back: it ends with this goroutine.
-		runtime.LockOSThread()
-		err := netns.Set(ns)
-		if err == nil {
-			err = do()
-		}
-		result <- err
+		runtime.LockOSThread() // and never unlocked
+		result <- do()
 	}()
 	return <-result
 }
 
-// sysctl writes a setting of the network of the thread's namespace, if it is
-// another one.
-func sysctl(key, value string) error {
-	path := filepath.Join("/proc/sys/net", key)
-	b, err := os.ReadFile(path)
-	if err == nil && strings.TrimSpace(string(b)) == value {
-		return nil
-	}
-	if err == nil {
-		err = os.WriteFile(path, []byte(value), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("set net/%s to %s: %w", key, value, err)
-	}
-	return nil
-}
-
-// ipv6Off keeps the host's or the router's own IPv6 from a link. Where the
-// kernel has no IPv6 there is nothing to keep.
-func ipv6Off(link string) error {
-	err := sysctl("ipv6/conf/"+link+"/disable_ipv6", "1")
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-func isSet(key, value string) bool {
-	b, err := os.ReadFile(filepath.Join("/proc/sys/net", key))
-	return err == nil && strings.TrimSpace(string(b)) == value
-}
-
-func hasNoIPv6(link string) bool {
-	b, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + link + "/disable_ipv6")
-	return errors.Is(err, fs.ErrNotExist) || err == nil && strings.TrimSpace(string(b)) == "1"
+// within calls do on a thread that is in the namespace. do must not start
+// goroutines, which would not be.
+func within(ns netns.NsHandle, do func() error) error {
+	return onThread(func() error {
+		if err := netns.Set(ns); err != nil {
+			return fmt.Errorf("enter the namespace: %w", err)
+		}
+		return do()
+	})
 }

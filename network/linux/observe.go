@@ -5,280 +5,285 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netlink/nl"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/cairn-cloud/cairn/network"
 )
 
-// mark is the alias of the links that are ours.
-const mark = "cairn"
-
-// observe looks at all that is ours.
-func (n *Network) observe() (s network.State, err error) {
-	err = within(n.ns, func() error {
-		s, err = n.observeHost()
-		return err
-	})
+// observe looks at all that is ours: one dump a kind and namespace.
+func (k *kernel) observe() (network.Observed, error) {
+	have := network.Observed{State: network.State{Host: network.NewSpace(), Routers: map[string]network.Space{}}}
+	ends, err := k.observeHost(&have)
 	if err != nil {
-		return s, fmt.Errorf("look at the host's network: %w", err)
+		return have, fmt.Errorf("look at the host's network: %w", err)
 	}
-	vnis, err := n.routers()
+	names, err := k.named()
 	if err != nil {
-		return s, err
+		return have, err
 	}
-	for _, vni := range vnis {
-		if s.Routers[vni], err = n.observeRouter(vni); err != nil {
-			return s, fmt.Errorf("look at the router %s: %w", network.Namespace(vni), err)
+	for _, name := range names {
+		if err := k.observeRouter(name, have, ends); err != nil {
+			return have, fmt.Errorf("look at the router %s: %w", name, err)
 		}
 	}
-	return s, nil
+	k.remember(&have)
+	k.seen = &have
+	return have, nil
 }
 
-func (n *Network) observeHost() (network.State, error) {
-	s := network.State{Forwarding: isSet("ipv4/ip_forward", "1"), Links: map[string]network.Link{}, FDB: map[network.FDBEntry]bool{}, Neighbours: map[network.Neighbour]bool{}, Routers: map[uint32]network.Router{}}
-	links, err := n.link.LinkList()
+// remember keeps what was known of the host's forwarding also after another
+// hand has flushed the rules, which is where it is written down.
+func (n *Network) remember(have *network.Observed) {
+	off, known := network.ForwardingWasOff(have.Host)
+	if known {
+		n.wasOff = off
+	}
+	have.ForwardingWasOff = n.wasOff
+}
+
+// end is one end of a cable: a link, and the other's number and namespace as
+// they are seen from there.
+type end struct{ index, peer, namespace int }
+
+func (k *kernel) observeHost(have *network.Observed) (map[string]end, error) {
+	s, ends := k.host, map[string]end{}
+	err := within(s.ns, func() error {
+		if err := s.observeLinks("", have.Host, ends); err != nil {
+			return err
+		}
+		return readSettings(have.Host.Settings, network.HostSettings(""))
+	})
 	if err != nil {
-		return s, fmt.Errorf("list links: %w", err)
+		return nil, err
+	}
+	if err := s.observeAddresses(have.Host, &have.Taken); err != nil {
+		return nil, err
+	}
+	routes, err := again(func() ([]netlink.Route, error) { return s.links.RouteList(nil, netlink.FAMILY_V4) })
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	names := s.names()
+	for _, r := range routes {
+		if _, ok := have.Host.Links[names[r.LinkIndex]]; !ok && r.Dst != nil {
+			have.Taken = take(have.Taken, prefixOf(r.Dst))
+		}
+	}
+	return ends, errors.Join(s.observeForwarding(have.Host), s.observeNeighbours(have.Host), s.rules(func(r *rules) error { return r.observe(have.Host.Tables) }))
+}
+
+// take adds what of others lies within the range of transit links.
+func take(taken []netip.Prefix, p netip.Prefix) []netip.Prefix {
+	if r := network.TransitRange(); p.Bits() > r.Bits() && r.Overlaps(p) {
+		return append(taken, p)
+	}
+	return taken
+}
+
+func (k *kernel) observeRouter(name string, have network.Observed, ends map[string]end) error {
+	s, err := k.space(name)
+	if err != nil {
+		return err
+	}
+	x, own := network.NewSpace(), map[string]end{}
+	err = within(s.ns, func() error {
+		if err := s.observeLinks(name, x, own); err != nil {
+			return err
+		}
+		return readSettings(x.Settings, network.RouterSettings(""))
+	})
+	if err != nil {
+		return err
+	}
+	if x.Links["lo"].Alias != network.Mark {
+		return nil // somebody else's
+	}
+	// The other end of a cable is only known by number, in a namespace that
+	// has a number of its own in each other one.
+	id, err := k.host.links.GetNetNsIdByFd(int(s.ns))
+	if err != nil {
+		return fmt.Errorf("find its number: %w", err)
+	}
+	for outside, o := range ends {
+		for inside, i := range own {
+			if o.namespace != id || o.peer != i.index || i.peer != o.index {
+				continue
+			}
+			l := have.Host.Links[outside]
+			l.Peer = network.PeerIn(name, inside)
+			have.Host.Links[outside] = l
+			l = x.Links[inside]
+			l.Peer = network.PeerIn("", outside)
+			x.Links[inside] = l
+		}
+	}
+	have.Routers[name] = x
+	return errors.Join(s.observeAddresses(x, nil), s.observeRoutes(x), s.observeNeighbours(x), s.rules(func(r *rules) error { return r.observe(x.Tables) }))
+}
+
+// again repeats a dump that something changed under.
+func again[T any](dump func() (T, error)) (out T, err error) {
+	for range 5 {
+		if out, err = dump(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return out, err
+		}
+	}
+	// A namespace that changes all the time: take it as it was seen. What was
+	// missed is seen the next time, for the change is also an event.
+	return out, nil
+}
+
+// observeLinks reads the links of the thread's namespace that are ours, with
+// their settings, and the ends of their cables.
+func (s *space) observeLinks(namespace string, x network.Space, ends map[string]end) error {
+	links, err := again(s.links.LinkList)
+	if err != nil {
+		return fmt.Errorf("list links: %w", err)
 	}
 	ports, err := bridgePorts()
 	if err != nil {
-		return s, fmt.Errorf("list bridge ports: %w", err)
+		return fmt.Errorf("list bridge ports: %w", err)
 	}
-	names := map[int]string{} // of all links, by index
+	s.index = map[string]int{}
 	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
+		s.index[l.Attrs().Name] = l.Attrs().Index
 	}
+	names := s.names()
 	for _, l := range links {
-		if x, ours := observeLink(l, names, ports); ours {
-			s.Links[l.Attrs().Name] = x
+		a := l.Attrs()
+		settings := network.HostSettings
+		if namespace != "" {
+			settings = network.RouterSettings
+			if a.Name != "lo" && a.Name != network.GatewayLink && a.Name != network.UplinkLink {
+				continue
+			}
+		}
+		if !ours(namespace, l) {
+			continue
+		}
+		x.Links[a.Name] = linkOf(l, names, ports)
+		if l.Type() == string(network.KindCable) {
+			ends[a.Name] = end{a.Index, a.ParentIndex, a.NetNsID}
+		}
+		if err := readSettings(x.Settings, settings(a.Name)); err != nil {
+			return err
 		}
 	}
-	if err := n.observeAddresses(s, names); err != nil {
-		return s, err
-	}
-	if err := n.observeNeighbours(s, names); err != nil {
-		return s, err
-	}
-	s.Rules, err = observeRules(n.ns)
-	return s, err
+	return nil
 }
 
-// observeLink reads a link, if it is ours.
-func observeLink(l netlink.Link, names map[int]string, ports map[int]bridgePort) (x network.Link, ours bool) {
+func (s *space) names() map[int]string {
+	names := make(map[int]string, len(s.index))
+	for name, i := range s.index {
+		names[i] = name
+	}
+	return names
+}
+
+func linkOf(l netlink.Link, names map[int]string, ports map[int]network.BridgePort) network.Link {
 	a := l.Attrs()
-	if !kindOf(l, &x) || a.Alias != mark {
-		return x, false
+	x := network.Link{Name: a.Name, Kind: network.Kind(l.Type()), Alias: a.Alias, MTU: a.MTU, Up: a.Flags&net.FlagUp != 0}
+	copy(x.MAC[:], a.HardwareAddr)
+	if a.MasterIndex != 0 {
+		x.Bridge, x.Port = names[a.MasterIndex], ports[a.Index]
 	}
-	x.MTU, x.Master, x.Up = a.MTU, names[a.MasterIndex], a.Flags&net.FlagUp != 0
-	x.Guarded = hasNoIPv6(a.Name)
-	if x.Master != "" {
-		p := ports[a.Index]
-		x.Guarded = x.Guarded && !p.learning && p.flood == (x.Kind == network.KindVXLAN)
-	}
-	return x, true
-}
-
-// kindOf tells what a link of ours is, from its name and from what the kernel
-// says that it is: a link that only has a name like ours is not.
-func kindOf(l netlink.Link, x *network.Link) bool {
-	name := l.Attrs().Name
-	_, err := fmt.Sscanf(name[min(2, len(name)):], "%06x", &x.VNI)
-	named := err == nil && len(name) == 8
 	switch l := l.(type) {
 	case *netlink.Bridge:
-		x.Kind = network.KindBridge
-		return named && name == network.Bridge(x.VNI)
+		x.Snooping = l.MulticastSnooping != nil && *l.MulticastSnooping
 	case *netlink.Vxlan:
-		x.Kind = network.KindVXLAN
-		x.Local, _ = netip.AddrFromSlice(l.SrcAddr)
-		x.Local = x.Local.Unmap()
-		return named && name == network.VXLAN(x.VNI) && uint32(l.VxlanId) == x.VNI
-	case *netlink.Veth:
-		x.Kind = network.KindGateway
-		if named && name == network.GatewayCable(x.VNI) {
-			return true
-		}
-		x.Kind = network.KindUplink
-		return named && name == network.UplinkCable(x.VNI)
+		local, _ := netip.AddrFromSlice(l.SrcAddr)
+		x.Tunnel = network.Tunnel{VNI: uint32(l.VxlanId), Local: local.Unmap(), Port: l.Port, Learning: l.Learning, Proxy: l.Proxy}
 	case *netlink.Tuntap:
-		// Which network a tap belongs to is said by its bridge, which Plan compares.
-		x.Kind, x.VNI = network.KindTap, 0
-		return strings.HasPrefix(name, network.Tap(""))
+		x.Kind = network.KindTap
 	}
-	return false
+	if a.Flags&net.FlagLoopback != 0 {
+		x.Kind = network.KindLoopback
+	}
+	return x
 }
 
-func (n *Network) observeAddresses(s network.State, names map[int]string) error {
-	addresses, err := n.link.AddrList(nil, netlink.FAMILY_V4)
+func (s *space) observeAddresses(x network.Space, taken *[]netip.Prefix) error {
+	addresses, err := again(func() ([]netlink.Addr, error) { return s.links.AddrList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
+	names := s.names()
 	for _, a := range addresses {
-		l, ours := s.Links[names[a.LinkIndex]]
-		if ours && l.Kind == network.KindUplink {
-			l.Address = prefixOf(a.IPNet)
-			s.Links[names[a.LinkIndex]] = l
+		if l, ok := x.Links[names[a.LinkIndex]]; !ok {
+			if taken != nil {
+				*taken = take(*taken, prefixOf(a.IPNet))
+			}
+		} else if l.Kind != network.KindLoopback {
+			x.Addresses[network.AddressKey{Link: l.Name, Address: prefixOf(a.IPNet)}] = true
 		}
 	}
 	return nil
 }
 
-// observeNeighbours reads where MACs are and whose addresses are: the entries
-// that are there for good, since nothing is learnt.
-func (n *Network) observeNeighbours(s network.State, names map[int]string) error {
-	fdb, err := n.link.NeighList(0, unix.AF_BRIDGE)
+func (s *space) observeRoutes(x network.Space) error {
+	routes, err := again(func() ([]netlink.Route, error) { return s.links.RouteList(nil, netlink.FAMILY_V4) })
+	if err != nil {
+		return fmt.Errorf("list routes: %w", err)
+	}
+	names := s.names()
+	for _, r := range routes {
+		if r.Protocol == unix.RTPROT_KERNEL {
+			continue
+		}
+		to := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+		if r.Dst != nil {
+			to = prefixOf(r.Dst)
+		}
+		via, _ := netip.AddrFromSlice(r.Gw)
+		x.Routes[to] = network.Route{Link: names[r.LinkIndex], Via: via.Unmap()}
+	}
+	return nil
+}
+
+// observeForwarding reads where MACs are: the entries that are there for good,
+// since nothing is learnt. A bridge also has entries for its ports' own MACs,
+// which are marked permanent.
+func (s *space) observeForwarding(x network.Space) error {
+	entries, err := again(func() ([]netlink.Neigh, error) { return s.links.NeighList(0, unix.AF_BRIDGE) })
 	if err != nil {
 		return fmt.Errorf("list forwarding entries: %w", err)
 	}
-	for _, e := range fdb {
-		l, ours := s.Links[names[e.LinkIndex]]
-		if !ours || len(e.HardwareAddr) != 6 {
+	names := s.names()
+	for _, e := range entries {
+		l, ok := x.Links[names[e.LinkIndex]]
+		if !ok || len(e.HardwareAddr) != 6 {
 			continue
 		}
-		x := network.FDBEntry{Link: names[e.LinkIndex], MAC: [6]byte(e.HardwareAddr)}
-		host, isHost := netip.AddrFromSlice(e.IP)
-		switch {
+		mac := network.MAC(e.HardwareAddr)
+		switch host, isHost := netip.AddrFromSlice(e.IP); {
 		case l.Kind == network.KindVXLAN && e.Flags&netlink.NTF_SELF != 0 && isHost:
-			x.Host = host.Unmap()
-			s.FDB[x] = true
-		case e.MasterIndex != 0 && e.State == netlink.NUD_NOARP:
-			s.FDB[x] = true
-		}
-	}
-	neighbours, err := n.link.NeighList(0, netlink.FAMILY_V4)
-	if err != nil {
-		return fmt.Errorf("list neighbours: %w", err)
-	}
-	for _, e := range neighbours {
-		if x, ok := neighbour(e, names[e.LinkIndex]); ok && s.Links[x.Link].Kind == network.KindVXLAN {
-			s.Neighbours[x] = true
+			x.Tunnels[network.TunnelKey{Link: l.Name, MAC: mac}] = host.Unmap()
+		case e.MasterIndex != 0 && e.State&netlink.NUD_PERMANENT == 0:
+			x.Forwards[network.ForwardKey{Bridge: names[e.MasterIndex], MAC: mac}] = l.Name
 		}
 	}
 	return nil
 }
 
-func neighbour(e netlink.Neigh, link string) (network.Neighbour, bool) {
-	address, ok := netip.AddrFromSlice(e.IP)
-	if !ok || len(e.HardwareAddr) != 6 || e.State != netlink.NUD_PERMANENT {
-		return network.Neighbour{}, false
+func (s *space) observeNeighbours(x network.Space) error {
+	neighbours, err := again(func() ([]netlink.Neigh, error) { return s.links.NeighList(0, netlink.FAMILY_V4) })
+	if err != nil {
+		return fmt.Errorf("list neighbours: %w", err)
 	}
-	return network.Neighbour{Link: link, Address: address.Unmap(), MAC: [6]byte(e.HardwareAddr)}, true
+	names := s.names()
+	for _, e := range neighbours {
+		a, ok := netip.AddrFromSlice(e.IP)
+		if _, ours := x.Links[names[e.LinkIndex]]; ok && ours && len(e.HardwareAddr) == 6 && e.State&netlink.NUD_PERMANENT != 0 {
+			x.Neighbours[network.NeighbourKey{Link: names[e.LinkIndex], Address: a.Unmap()}] = network.MAC(e.HardwareAddr)
+		}
+	}
+	return nil
 }
 
 func prefixOf(n *net.IPNet) netip.Prefix {
 	a, _ := netip.AddrFromSlice(n.IP)
 	bits, _ := n.Mask.Size()
 	return netip.PrefixFrom(a.Unmap(), bits)
-}
-
-// observeRouter reads what is in a router.
-func (n *Network) observeRouter(vni uint32) (r network.Router, err error) {
-	ns, err := netns.GetFromPath(n.routerPath(vni))
-	if err != nil {
-		return r, err
-	}
-	defer ns.Close()
-	h, err := handle(ns)
-	if err != nil {
-		return r, err
-	}
-	defer h.Close()
-	r.Neighbours = network.Set[network.Neighbour]{}
-	r.Up = true
-	for i, name := range []string{network.GatewayLink, network.UplinkLink} {
-		r.Addresses[i] = network.Set[netip.Prefix]{}
-		l, err := h.LinkByName(name)
-		if errors.As(err, &netlink.LinkNotFoundError{}) {
-			r.Up = false
-			continue
-		}
-		if err != nil {
-			return r, err
-		}
-		if err := observeRouterLink(h, l, i, &r); err != nil {
-			return r, err
-		}
-	}
-	if err := within(ns, func() error { r.Forwarding = isSet("ipv4/ip_forward", "1"); return nil }); err != nil {
-		return r, err
-	}
-	r.Rules, err = wholeRouterRules(ns)
-	return r, err
-}
-
-func observeRouterLink(h *netlink.Handle, l netlink.Link, i int, r *network.Router) error {
-	a := l.Attrs()
-	r.MTU = a.MTU
-	up := a.Flags&net.FlagUp != 0
-	addresses, err := h.AddrList(l, netlink.FAMILY_V4)
-	if err != nil {
-		return err
-	}
-	for _, x := range addresses {
-		r.Addresses[i][prefixOf(x.IPNet)] = true
-	}
-	if i == 1 {
-		r.Up = r.Up && up
-		routes, err := h.RouteList(l, netlink.FAMILY_V4)
-		for _, x := range routes {
-			if gw, ok := netip.AddrFromSlice(x.Gw); ok && (x.Dst == nil || x.Dst.IP.IsUnspecified()) {
-				r.Default = gw.Unmap()
-			}
-		}
-		return err
-	}
-	r.Up = r.Up && up && a.HardwareAddr.String() == network.GatewayMAC().String()
-	neighbours, err := h.NeighList(a.Index, netlink.FAMILY_V4)
-	for _, e := range neighbours {
-		if x, ok := neighbour(e, network.GatewayLink); ok {
-			r.Neighbours[x] = true
-		}
-	}
-	return err
-}
-
-// bridgePort is what a bridge does with a port.
-type bridgePort struct{ learning, flood bool }
-
-// bridgePorts reads all ports of all bridges of the thread's namespace, by index, in one dump.
-func bridgePorts() (map[int]bridgePort, error) {
-	r := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
-	r.AddData(nl.NewIfInfomsg(unix.AF_BRIDGE))
-	msgs, err := r.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
-	if err != nil {
-		return nil, err
-	}
-	out := map[int]bridgePort{}
-	for _, m := range msgs {
-		info := nl.DeserializeIfInfomsg(m)
-		attrs, err := nl.ParseRouteAttr(m[info.Len():])
-		if err != nil {
-			return nil, err
-		}
-		for _, a := range attrs {
-			if a.Attr.Type != unix.IFLA_PROTINFO|unix.NLA_F_NESTED {
-				continue
-			}
-			inner, err := nl.ParseRouteAttr(a.Value)
-			if err != nil {
-				return nil, err
-			}
-			var p bridgePort
-			for _, x := range inner {
-				switch x.Attr.Type {
-				case nl.IFLA_BRPORT_LEARNING:
-					p.learning = x.Value[0] != 0
-				case nl.IFLA_BRPORT_UNICAST_FLOOD:
-					p.flood = x.Value[0] != 0
-				}
-			}
-			out[int(info.Index)] = p
-		}
-	}
-	return out, nil
 }

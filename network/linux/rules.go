@@ -1,223 +1,244 @@
 package linux
 
 import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/cairn-cloud/cairn/network"
 )
 
-// A ruleset is what a table is made of. Each rule has a comment that says what
-// it does; by the comments a table is known to be whole.
-type ruleset struct {
-	family nftables.TableFamily
-	chains []chain
+// socketBuffer holds a large transaction or dump, in bytes.
+const socketBuffer = 8 << 20
+
+// patience is for the kernel's answers, which come at once or never.
+const patience = time.Minute
+
+// rules speaks nftables in a namespace.
+type rules struct {
+	*nftables.Conn
+	raw *netlink.Conn
 }
 
-type chain struct {
-	name  string
-	hook  *nftables.ChainHook // nil: it is jumped to
-	kind  nftables.ChainType
-	prio  *nftables.ChainPriority
-	rules []rule
-}
-
-type rule struct {
-	comment string
-	exprs   []expr.Any
-}
-
-// tableName is that of all our tables.
-const tableName = "cairn"
-
-// The sets that rules look into. Keys of more than one field are concatenations,
-// in which each begins at a register of 4 bytes.
-const (
-	setPorts = "ports" // tap, MAC and address that go together
-	setMACs  = "macs"  // tap and MAC that go together
-)
-
-// Registers of 4 bytes, where a key is put together: the tap's name takes four,
-// a MAC two.
-const (
-	regName    = unix.NFT_REG32_00
-	regMAC     = regName + 4
-	regAddress = regMAC + 2
-)
-
-// Ethernet types and offsets in the headers of frames and packets, in bytes.
-const (
-	typeIPv4, typeARP            = 0x0800, 0x0806
-	etherSource, etherType       = 6, 12
-	arpSenderMAC, arpSenderIP    = 8, 14
-	ipSource, ipDestination      = 12, 16
-	sourcePort, destinationPort  = 0, 2
-	icmpType, icmpEchoRequest    = 0, 8
-	portDHCPServer, portMetadata = 67, 80
-)
-
-var (
-	accept = &expr.Verdict{Kind: expr.VerdictAccept}
-	drop   = &expr.Verdict{Kind: expr.VerdictDrop}
-)
-
-func all(parts ...[]expr.Any) (out []expr.Any) {
-	for _, p := range parts {
-		out = append(out, p...)
+// rules opens nftables for as long as do takes.
+func (s *space) rules(do func(*rules) error) (err error) {
+	r := &rules{}
+	r.Conn, err = nftables.New(nftables.WithNetNSFd(int(s.ns)), nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		r.raw = c
+		return errors.Join(c.SetReadBuffer(socketBuffer), c.SetWriteBuffer(socketBuffer), c.SetDeadline(time.Now().Add(patience)))
+	}))
+	if err != nil {
+		return fmt.Errorf("open nftables: %w (load the module nf_tables)", err)
 	}
-	return out
+	return errors.Join(do(r), r.CloseLasting())
 }
 
-func one(e ...expr.Any) []expr.Any { return e }
-
-func jump(to string) []expr.Any {
-	return one(&expr.Verdict{Kind: expr.VerdictJump, Chain: to})
+var families = map[network.Family]nftables.TableFamily{
+	network.FamilyBridge: nftables.TableFamilyBridge,
+	network.FamilyInet:   nftables.TableFamilyINet,
 }
 
-// nameBegins compares the beginning of a link's name.
-func nameBegins(key expr.MetaKey, op expr.CmpOp, prefix string) []expr.Any {
-	return one(&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: []byte(prefix)})
+func tableOf(k network.TableKey) *nftables.Table {
+	return &nftables.Table{Name: k.Name, Family: families[k.Family]}
 }
 
-func nameIs(key expr.MetaKey, name string) []expr.Any {
-	b := make([]byte, unix.IFNAMSIZ)
-	copy(b, name)
-	return one(&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: b})
-}
+// hooks have the same numbers in both families.
+var hooks = []string{"prerouting", "input", "forward", "output", "postrouting"}
 
-func payload(base expr.PayloadBase, offset uint32, data ...byte) []expr.Any {
-	return one(&expr.Payload{DestRegister: 1, Base: base, Offset: offset, Len: uint32(len(data))}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data})
-}
+var policies = []string{nftables.ChainPolicyDrop: "drop", nftables.ChainPolicyAccept: "accept"}
 
-// frameType compares the type as it is in the frame: of one with a VLAN's tag
-// it is the tag's.
-func frameType(t uint16) []expr.Any {
-	return payload(expr.PayloadBaseLLHeader, etherType, binaryutil.BigEndian.PutUint16(t)...)
-}
-
-func protocol(p byte) []expr.Any {
-	return one(&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{p}})
-}
-
-func ipv4() []expr.Any {
-	return one(&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}})
-}
-
-func port(p byte, offset uint32, number uint16) []expr.Any {
-	return all(protocol(p), payload(expr.PayloadBaseTransportHeader, offset, binaryutil.BigEndian.PutUint16(number)...))
-}
-
-func established() []expr.Any {
-	return one(
-		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED), Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
-	)
-}
-
-// toTransit and fromTransit compare with the range of the transit links.
-func transit(offset uint32) []expr.Any {
-	p := network.Transit()
-	n := p.Bits() / 8 // it ends at a byte
-	a := p.Addr().As4()
-	return all(ipv4(), payload(expr.PayloadBaseNetworkHeader, offset, a[:n]...))
-}
-
-// key puts a key together and looks it up: the tap, a MAC, and an address
-// unless the set has none.
-func key(set string, mac, address *expr.Payload) []expr.Any {
-	out := one(&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: regName})
-	m := *mac
-	m.DestRegister, m.Len = regMAC, 6
-	out = append(out, &m)
-	if address != nil {
-		a := *address
-		a.DestRegister, a.Len = regAddress, 4
-		out = append(out, &a)
+// put makes a table anew in one transaction: there is no moment without it.
+func (r *rules) put(t network.Table) error {
+	table := tableOf(t.TableKey)
+	r.AddTable(table) // so that there is one to remove
+	r.DelTable(table)
+	r.AddTable(table)
+	for _, s := range t.Sets {
+		set := setOf(table, s.Name, s.Types)
+		if err := r.AddSet(set, nil); err != nil {
+			return err
+		}
+		elements := make([]string, 0, len(s.Elements))
+		for e := range s.Elements {
+			elements = append(elements, e)
+		}
+		if err := inParts(s.Types, elements, func(e []nftables.SetElement) error { return r.SetAddElements(set, e) }); err != nil {
+			return err
+		}
 	}
-	return append(out, &expr.Lookup{SourceRegister: regName, SetName: set})
+	chains := make([]*nftables.Chain, len(t.Chains))
+	for i, c := range t.Chains {
+		chains[i] = r.AddChain(chainOf(table, c))
+	}
+	for i, c := range t.Chains {
+		for _, rule := range c.Rules {
+			e, err := compile(t.Family, rule)
+			if err != nil {
+				return fmt.Errorf("compile %q: %w", rule, err)
+			}
+			r.AddRule(&nftables.Rule{Table: table, Chain: chains[i], Exprs: e, UserData: userdata.AppendString(nil, userdata.TypeComment, rule.Digest())})
+		}
+	}
+	return r.Flush()
 }
 
-func at(base expr.PayloadBase, offset uint32) *expr.Payload {
-	return &expr.Payload{Base: base, Offset: offset}
+func chainOf(t *nftables.Table, c network.Chain) *nftables.Chain {
+	x := &nftables.Chain{Table: t, Name: c.Name}
+	if c.Hook == "" {
+		return x
+	}
+	policy := nftables.ChainPolicy(slices.Index(policies, c.Policy))
+	x.Type, x.Policy = nftables.ChainType(c.Type), &policy
+	x.Hooknum = nftables.ChainHookRef(nftables.ChainHook(slices.Index(hooks, c.Hook)))
+	x.Priority = nftables.ChainPriorityRef(nftables.ChainPriority(c.Priority))
+	return x
 }
 
-// bridgeRules let a guest send only as itself. What is not said to be allowed is
-// dropped, also while the sets are empty.
-func bridgeRules() ruleset {
-	frameMAC := at(expr.PayloadBaseLLHeader, etherSource)
-	arpMAC, arpIP := at(expr.PayloadBaseNetworkHeader, arpSenderMAC), at(expr.PayloadBaseNetworkHeader, arpSenderIP)
-	source := at(expr.PayloadBaseNetworkHeader, ipSource)
-	anyAddress := make([]byte, 4)
-	return ruleset{family: nftables.TableFamilyBridge, chains: []chain{
-		{name: "arp", rules: []rule{
-			{"an ARP packet of a port's MAC and address", all(key(setPorts, frameMAC, arpIP), key(setPorts, arpMAC, arpIP), one(accept))},
-			{"a probe whether an address is free", all(key(setMACs, frameMAC, nil), key(setMACs, arpMAC, nil), payload(expr.PayloadBaseNetworkHeader, arpSenderIP, anyAddress...), one(accept))},
-			{"no other ARP", one(drop)},
-		}},
-		{name: "ip", rules: []rule{
-			{"guests are no DHCP servers", all(port(unix.IPPROTO_UDP, sourcePort, portDHCPServer), one(drop))},
-			{"a packet of a port's MAC and address", all(key(setPorts, frameMAC, source), one(accept))},
-			{"a DHCP client that has no address yet", all(key(setMACs, frameMAC, nil), payload(expr.PayloadBaseNetworkHeader, ipSource, anyAddress...), port(unix.IPPROTO_UDP, destinationPort, portDHCPServer), one(accept))},
-			{"no other IPv4", one(drop)},
-		}},
-		{name: "guest", rules: []rule{
-			{"ARP", all(frameType(typeARP), jump("arp"))},
-			{"IPv4", all(frameType(typeIPv4), jump("ip"))},
-			{"nothing else", one(drop)},
-		}},
-		{name: "prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting, prio: nftables.ChainPriorityRef(-300), rules: []rule{
-			{"what guests send", all(nameBegins(expr.MetaKeyIIFNAME, expr.CmpOpEq, "ct"), jump("guest"))},
-		}},
-		{name: "input", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput, prio: nftables.ChainPriorityFilter, rules: []rule{
-			{"guests do not meet the host on their bridge", all(nameBegins(expr.MetaKeyIIFNAME, expr.CmpOpEq, "ct"), one(drop))},
-			{"nor do other hosts", all(nameBegins(expr.MetaKeyIIFNAME, expr.CmpOpEq, "cx"), one(drop))},
-			{"nor routers", all(nameBegins(expr.MetaKeyIIFNAME, expr.CmpOpEq, "cg"), one(drop))},
-		}},
-	}}
+func (r *rules) remove(k network.TableKey) error {
+	r.AddTable(tableOf(k)) // so that there is one to remove
+	r.DelTable(tableOf(k))
+	return r.Flush()
 }
 
-// hostRules keep networks from the host and from one another, and let them out.
-func hostRules() ruleset {
-	fromRouter := nameBegins(expr.MetaKeyIIFNAME, expr.CmpOpEq, "cu")
-	toRouter := nameBegins(expr.MetaKeyOIFNAME, expr.CmpOpEq, "cu")
-	return ruleset{family: nftables.TableFamilyINet, chains: []chain{
-		{name: "input", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput, prio: nftables.ChainPriorityFilter, rules: []rule{
-			{"answers to the host", all(fromRouter, established(), one(accept))},
-			{"no network reaches the host", all(fromRouter, one(drop))},
-		}},
-		{name: "forward", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, prio: nftables.ChainPriorityFilter, rules: []rule{
-			{"no network reaches another", all(fromRouter, toRouter, one(drop))},
-			{"answers to networks", all(toRouter, established(), one(accept))},
-			{"nobody reaches networks", all(toRouter, one(drop))},
-		}},
-		{name: "postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, prio: nftables.ChainPriorityNATSource, rules: []rule{
-			{"networks go out as the host", all(nameBegins(expr.MetaKeyOIFNAME, expr.CmpOpNeq, "cu"), transit(ipSource), one(&expr.Masq{}))},
-		}},
-	}}
+func (r *rules) add(k network.TableKey, set string, types, elements []string) error {
+	x := setOf(tableOf(k), set, types)
+	if err := inParts(types, elements, func(e []nftables.SetElement) error { return r.SetAddElements(x, e) }); err != nil {
+		return err
+	}
+	return r.Flush()
 }
 
-// routerRules are those in a router's namespace.
-func routerRules() ruleset {
-	fromGuests, outside := nameIs(expr.MetaKeyIIFNAME, network.GatewayLink), nameIs(expr.MetaKeyOIFNAME, network.UplinkLink)
-	metadata := network.MetadataAddress().As4()
-	return ruleset{family: nftables.TableFamilyINet, chains: []chain{
-		{name: "input", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput, prio: nftables.ChainPriorityFilter, rules: []rule{
-			{"answers to the router", all(established(), one(accept))},
-			{"DHCP", all(fromGuests, port(unix.IPPROTO_UDP, destinationPort, portDHCPServer), one(accept))},
-			{"metadata", all(fromGuests, ipv4(), payload(expr.PayloadBaseNetworkHeader, ipDestination, metadata[:]...), port(unix.IPPROTO_TCP, destinationPort, portMetadata), one(accept))},
-			{"nothing of the transit links", all(fromGuests, transit(ipDestination), one(drop))},
-			{"pings of the gateway", all(fromGuests, protocol(unix.IPPROTO_ICMP), payload(expr.PayloadBaseTransportHeader, icmpType, icmpEchoRequest), one(accept))},
-			{"its own", all(nameIs(expr.MetaKeyIIFNAME, "lo"), one(accept))},
-			{"nothing else", one(drop)},
-		}},
-		{name: "forward", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, prio: nftables.ChainPriorityFilter, rules: []rule{
-			{"nothing of the transit links", all(fromGuests, transit(ipDestination), one(drop))},
-		}},
-		{name: "postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, prio: nftables.ChainPriorityNATSource, rules: []rule{
-			{"guests go out as the router", all(outside, one(&expr.Masq{}))},
-		}},
-	}}
+func (r *rules) take(k network.TableKey, set string, types, elements []string) error {
+	x := setOf(tableOf(k), set, types)
+	err := inParts(types, elements, func(e []nftables.SetElement) error {
+		if err := r.SetAddElements(x, e); err != nil { // so that they are there to remove
+			return err
+		}
+		return r.SetDeleteElements(x, e)
+	})
+	if err != nil {
+		return err
+	}
+	return gone(r.Flush())
+}
+
+// observe reads the tables of ours.
+func (r *rules) observe(into map[network.TableKey]network.TableState) error {
+	for name, family := range families {
+		tables, err := r.ListTablesOfFamily(family)
+		if err != nil {
+			return fmt.Errorf("list tables: %w", err)
+		}
+		if !slices.ContainsFunc(tables, func(t *nftables.Table) bool { return t.Name == network.Mark }) {
+			continue
+		}
+		k := network.TableKey{Family: name, Name: network.Mark}
+		if into[k], err = r.observeTable(k); err != nil {
+			return fmt.Errorf("read table %s %s: %w", k.Family, k.Name, err)
+		}
+	}
+	return nil
+}
+
+func (r *rules) observeTable(k network.TableKey) (t network.TableState, err error) {
+	t.Sets = map[string]map[string]bool{}
+	found, err := r.GetSets(tableOf(k))
+	if err != nil {
+		return t, err
+	}
+	var sets []network.Set
+	for _, s := range found {
+		types := strings.Split(s.KeyType.Name, " . ")
+		sets = append(sets, network.Set{Name: s.Name, Types: types})
+		if t.Sets[s.Name], err = r.observeSet(s, types); err != nil {
+			return t, fmt.Errorf("set %s: %w", s.Name, err)
+		}
+	}
+	chains, err := r.ListChainsOfTableFamily(families[k.Family])
+	if err != nil {
+		return t, err
+	}
+	digests, err := r.digests(k)
+	if err != nil {
+		return t, err
+	}
+	var own []network.Chain
+	for _, c := range chains {
+		if c.Table.Name == k.Name {
+			own = append(own, observedChain(c))
+		}
+	}
+	t.Skeleton = network.Skeleton(sets, own, func(c network.Chain) []string { return digests[c.Name] })
+	return t, nil
+}
+
+func observedChain(c *nftables.Chain) network.Chain {
+	x := network.Chain{Name: c.Name}
+	if c.Hooknum == nil || c.Priority == nil || c.Policy == nil {
+		return x
+	}
+	x.Type, x.Priority = string(c.Type), int(*c.Priority)
+	if h := int(*c.Hooknum); h < len(hooks) {
+		x.Hook = hooks[h]
+	}
+	if p := int(*c.Policy); p < len(policies) {
+		x.Policy = policies[p]
+	}
+	return x
+}
+
+// digests reads the comments of a table's rules, by chain. The expressions of
+// the rules are left alone: what another hand may have put there need not be
+// understood to be seen.
+func (r *rules) digests(k network.TableKey) (map[string][]string, error) {
+	table, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_RULE_TABLE, Data: []byte(k.Name + "\x00")}})
+	if err != nil {
+		return nil, err
+	}
+	msgs, err := r.raw.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETRULE, Flags: netlink.Request | netlink.Dump},
+		Data:   append([]byte{byte(families[k.Family]), unix.NFNETLINK_V0, 0, 0}, table...),
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]string{}
+	for _, m := range msgs {
+		if len(m.Data) < 4 {
+			continue
+		}
+		attrs, err := netlink.UnmarshalAttributes(m.Data[4:])
+		if err != nil {
+			return nil, err
+		}
+		var chain, digest string
+		for _, a := range attrs {
+			switch a.Type {
+			case unix.NFTA_RULE_CHAIN:
+				chain = strings.TrimRight(string(a.Data), "\x00")
+			case unix.NFTA_RULE_USERDATA:
+				digest = comment(a.Data)
+			}
+		}
+		out[chain] = append(out[chain], digest)
+	}
+	return out, nil
+}
+
+// comment finds the comment in what userspace has attached to a rule.
+func comment(b []byte) string {
+	for len(b) >= 2 && len(b) >= 2+int(b[1]) {
+		if userdata.Type(b[0]) == userdata.TypeComment {
+			return strings.TrimRight(string(b[2:2+int(b[1])]), "\x00")
+		}
+		b = b[2+int(b[1]):]
+	}
+	return ""
 }

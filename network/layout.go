@@ -1,0 +1,152 @@
+package network
+
+import (
+	"net/netip"
+)
+
+// layout is what a Desired comes to: the wanted state, and what of it belongs
+// to which network.
+type layout struct {
+	State
+	tables   map[string]map[TableKey]Table // by namespace, "" for the host
+	networks map[string]uint32             // of taps
+}
+
+// lay works out the state that is wanted.
+func lay(want Desired, have Observed) layout {
+	l := layout{
+		State:    State{Host: NewSpace(), Routers: map[string]Space{}},
+		tables:   map[string]map[TableKey]Table{"": {}},
+		networks: map[string]uint32{},
+	}
+	if len(want.Networks) == 0 {
+		return l
+	}
+	macs, ports, hosts, ours := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	ways := allocateTransits(want.Networks, have)
+	for _, n := range want.Networks {
+		l.network(n, want.Underlay)
+		if t, ok := ways[n.VNI]; ok {
+			l.uplink(n, t)
+		}
+		for _, p := range n.Ports {
+			m, ok := usable(n, p)
+			switch {
+			case !ok:
+			case p.Local:
+				l.local(n, p, m)
+				pair := `"` + Tap(p.ID) + `" . ` + m.String()
+				macs[pair] = true
+				ports[pair+" . "+p.Address.String()] = true
+			default:
+				l.remote(n, p, m)
+				hosts[p.Underlay.String()] = true
+			}
+		}
+	}
+	if have.ForwardingWasOff || have.Host.Settings[forwarding] == "0" {
+		ours[elementForwarding] = true
+	}
+	l.table("", guardTable(want.Underlay, macs, ports))
+	l.table("", hostTable(hosts, ours))
+	l.Host.Settings[forwarding] = "1"
+	return l
+}
+
+// usable tells whether a port can be had: what a tenant asked for must not
+// make an entry that means something else, such as the MAC 0 that stands for "all".
+func usable(n Network, p Port) (MAC, bool) {
+	m, ok := macOf(p.MAC)
+	if !ok || m == gatewayMAC() || !p.Address.Is4() || !p.Local && !p.Underlay.Is4() {
+		return m, false
+	}
+	for _, s := range n.Subnets {
+		if s.CIDR.Contains(p.Address) {
+			return m, p.Address != s.Gateway
+		}
+	}
+	return m, false
+}
+
+func (l layout) space(namespace string) Space {
+	if namespace == "" {
+		return l.Host
+	}
+	return l.Routers[namespace]
+}
+
+func (l layout) table(namespace string, t Table) {
+	l.tables[namespace][t.TableKey] = t
+	l.space(namespace).Tables[t.TableKey] = t.State()
+}
+
+// link adds a link of ours that is up.
+func (l layout) link(namespace string, k Link) {
+	k.Alias, k.Up = Mark, true
+	s := l.space(namespace)
+	s.Links[k.Name] = k
+	keys := HostSettings(k.Name)
+	if namespace != "" {
+		keys = RouterSettings(k.Name)
+	}
+	for key, v := range keys {
+		s.Settings[key] = v
+	}
+}
+
+// network lays out what a network has whatever its ports are.
+func (l layout) network(n Network, underlay netip.Addr) {
+	bridge, cable, router := Bridge(n.VNI), GatewayCable(n.VNI), Namespace(n.VNI)
+	l.link("", Link{Name: bridge, Kind: KindBridge, MTU: n.MTU})
+	l.link("", Link{Name: VXLAN(n.VNI), Kind: KindVXLAN, MTU: n.MTU, Bridge: bridge, Tunnel: TunnelDevice(n.VNI, underlay)})
+	l.link("", Link{Name: cable, Kind: KindCable, MTU: n.MTU, Bridge: bridge, Peer: PeerIn(router, GatewayLink)})
+	l.Host.Forwards[ForwardKey{bridge, gatewayMAC()}] = cable
+
+	l.Routers[router] = NewSpace()
+	l.tables[router] = map[TableKey]Table{}
+	l.table(router, routerTable())
+	for key, v := range RouterSettings("") {
+		l.Routers[router].Settings[key] = v
+	}
+	l.link(router, Link{Name: "lo", Kind: KindLoopback})
+	l.link(router, Link{Name: GatewayLink, Kind: KindCable, MTU: n.MTU, MAC: gatewayMAC(), Peer: PeerIn("", cable)})
+	for _, s := range n.Subnets {
+		if s.Gateway.Is4() {
+			l.Routers[router].Addresses[AddressKey{GatewayLink, netip.PrefixFrom(s.Gateway, s.CIDR.Bits())}] = true
+		}
+	}
+	l.Routers[router].Addresses[AddressKey{GatewayLink, netip.PrefixFrom(MetadataAddress(), 32)}] = true
+}
+
+// TunnelDevice is what a network's VXLAN device is made as: it learns nothing, and lets no ARP through.
+func TunnelDevice(vni uint32, underlay netip.Addr) Tunnel {
+	return Tunnel{VNI: vni, Local: underlay, Port: VXLANPort, Proxy: true}
+}
+
+// uplink lays out a network's way out.
+func (l layout) uplink(n Network, t transit) {
+	cable, router := UplinkCable(n.VNI), Namespace(n.VNI)
+	l.link("", Link{Name: cable, Kind: KindCable, MTU: n.MTU, Peer: PeerIn(router, UplinkLink)})
+	l.link(router, Link{Name: UplinkLink, Kind: KindCable, MTU: n.MTU, Peer: PeerIn("", cable)})
+	l.Host.Addresses[AddressKey{cable, t.host()}] = true
+	l.Routers[router].Addresses[AddressKey{UplinkLink, t.router()}] = true
+	l.Routers[router].Routes[netip.PrefixFrom(netip.IPv4Unspecified(), 0)] = Route{UplinkLink, t.host().Addr()}
+}
+
+func (l layout) local(n Network, p Port, m MAC) {
+	tap := Tap(p.ID)
+	l.networks[tap] = n.VNI
+	l.link("", Link{Name: tap, Kind: KindTap, MTU: n.MTU, Bridge: Bridge(n.VNI)})
+	l.Host.Forwards[ForwardKey{Bridge(n.VNI), m}] = tap
+	l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, p.Address}] = m
+}
+
+func (l layout) remote(n Network, p Port, m MAC) {
+	vxlan := VXLAN(n.VNI)
+	// Twice the same MAC: the bridge has to know the port, or it would try
+	// them all, and the port has to know the host.
+	l.Host.Forwards[ForwardKey{Bridge(n.VNI), m}] = vxlan
+	l.Host.Tunnels[TunnelKey{vxlan, m}] = p.Underlay
+	l.Host.Neighbours[NeighbourKey{vxlan, p.Address}] = m
+	l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, p.Address}] = m
+}

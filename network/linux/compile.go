@@ -1,0 +1,251 @@
+package linux
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// field is how the kernel gets at a part of a packet.
+type field struct {
+	meta   expr.MetaKey     // of what it knows itself
+	base   expr.PayloadBase // else: in which header,
+	offset uint32           // where,
+	size   uint32           // how many bytes,
+	of     protocol         // and of which protocol it is
+	parse  func(string) ([]byte, error)
+}
+
+// protocol is what a packet must be for a field to mean something.
+type protocol int
+
+const (
+	anything protocol = iota
+	arp
+	ipv4
+	icmp
+	udp
+	tcp
+)
+
+const (
+	ether     = expr.PayloadBaseLLHeader
+	packet    = expr.PayloadBaseNetworkHeader
+	transport = expr.PayloadBaseTransportHeader
+)
+
+var fields = map[network.Field]field{
+	network.InLink:       {meta: expr.MetaKeyIIFNAME, size: unix.IFNAMSIZ, parse: linkName},
+	network.OutLink:      {meta: expr.MetaKeyOIFNAME, size: unix.IFNAMSIZ, parse: linkName},
+	network.EtherDest:    {base: ether, offset: 0, size: 6, parse: macAddress},
+	network.EtherSource:  {base: ether, offset: 6, size: 6, parse: macAddress},
+	network.EtherType:    {base: ether, offset: 12, size: 2, parse: number(2, map[string]uint64{"ip": unix.ETH_P_IP, "arp": unix.ETH_P_ARP})},
+	network.ARPHLen:      {base: packet, offset: 4, size: 1, of: arp, parse: number(1, nil)},
+	network.ARPPLen:      {base: packet, offset: 5, size: 1, of: arp, parse: number(1, nil)},
+	network.ARPOperation: {base: packet, offset: 6, size: 2, of: arp, parse: number(2, map[string]uint64{"request": 1, "reply": 2})},
+	network.ARPSourceMAC: {base: packet, offset: 8, size: 6, of: arp, parse: macAddress},
+	network.ARPSourceIP:  {base: packet, offset: 14, size: 4, of: arp, parse: ipAddress},
+	network.IPSource:     {base: packet, offset: 12, size: 4, of: ipv4, parse: ipAddress},
+	network.IPDest:       {base: packet, offset: 16, size: 4, of: ipv4, parse: ipAddress},
+	network.ICMPType:     {base: transport, offset: 0, size: 1, of: icmp, parse: number(1, map[string]uint64{"echo-request": 8})},
+	network.UDPSource:    {base: transport, offset: 0, size: 2, of: udp, parse: number(2, nil)},
+	network.UDPDest:      {base: transport, offset: 2, size: 2, of: udp, parse: number(2, nil)},
+	network.TCPDest:      {base: transport, offset: 2, size: 2, of: tcp, parse: number(2, nil)},
+}
+
+func linkName(s string) ([]byte, error) {
+	if strings.HasSuffix(s, "*") {
+		return []byte(s[:len(s)-1]), nil // what it begins with
+	}
+	b := make([]byte, unix.IFNAMSIZ)
+	if copy(b, s) != len(s) || len(s) >= len(b) {
+		return nil, fmt.Errorf("%q is too long for a link's name", s)
+	}
+	return b, nil
+}
+
+func macAddress(s string) ([]byte, error) { return net.ParseMAC(s) }
+
+func ipAddress(s string) ([]byte, error) {
+	a, err := netip.ParseAddr(s)
+	return a.AsSlice(), err
+}
+
+func number(size int, names map[string]uint64) func(string) ([]byte, error) {
+	return func(s string) ([]byte, error) {
+		n, ok := names[s]
+		if !ok {
+			var err error
+			if n, err = strconv.ParseUint(s, 10, size*8); err != nil {
+				return nil, err
+			}
+		}
+		b := binary.BigEndian.AppendUint64(nil, n)
+		return b[8-size:], nil
+	}
+}
+
+// compiler turns a rule's terms into the kernel's expressions.
+type compiler struct {
+	family network.Family
+	is     map[protocol]bool // what was compared already
+	out    []expr.Any
+}
+
+// compile writes a rule as the kernel takes it.
+func compile(family network.Family, r network.Rule) ([]expr.Any, error) {
+	c := compiler{family: family, is: map[protocol]bool{}}
+	for _, t := range r {
+		if err := c.term(t); err != nil {
+			return nil, fmt.Errorf("%s: %w", t, err)
+		}
+	}
+	return c.out, nil
+}
+
+func (c *compiler) add(e ...expr.Any) { c.out = append(c.out, e...) }
+
+func (c *compiler) term(t network.Term) error {
+	switch t := t.(type) {
+	case network.Match:
+		return c.match(t)
+	case network.InSet:
+		return c.lookup(t)
+	case network.CTState:
+		return c.state(string(t))
+	case network.Verdict:
+		kinds := map[network.Verdict]expr.VerdictKind{"accept": expr.VerdictAccept, "drop": expr.VerdictDrop}
+		k, ok := kinds[t]
+		if !ok {
+			return fmt.Errorf("no such verdict")
+		}
+		c.add(&expr.Verdict{Kind: k})
+	case network.Jump:
+		c.add(&expr.Verdict{Kind: expr.VerdictJump, Chain: string(t)})
+	case network.Masquerade:
+		c.add(&expr.Masq{})
+	case network.NoTrack:
+		c.add(&expr.Notrack{})
+	case network.SetEtherSource:
+		f := fields[network.EtherSource]
+		c.add(
+			&expr.Immediate{Register: 1, Data: t[:]},
+			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: f.base, Offset: f.offset, Len: f.size},
+		)
+	default:
+		return fmt.Errorf("the driver does not know it")
+	}
+	return nil
+}
+
+func (c *compiler) match(m network.Match) error {
+	f, ok := fields[m.Field]
+	if !ok {
+		return fmt.Errorf("the driver does not know the field")
+	}
+	value, mask, cut := strings.Cut(m.Value, "/")
+	b, err := f.parse(value)
+	if err != nil {
+		return err
+	}
+	c.require(f.of)
+	c.load(f, 1)
+	if cut {
+		p, err := netip.ParsePrefix(m.Value)
+		if err != nil {
+			return fmt.Errorf("mask %s: %w", mask, err)
+		}
+		c.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: f.size, Mask: net.CIDRMask(p.Bits(), 32), Xor: make([]byte, f.size)})
+		b = p.Masked().Addr().AsSlice()
+	}
+	op := expr.CmpOpEq
+	if m.Not {
+		op = expr.CmpOpNeq
+	}
+	c.add(&expr.Cmp{Op: op, Register: 1, Data: b})
+	return nil
+}
+
+// lookup puts the fields into registers one behind the other, each beginning
+// at a register of four bytes, as a set has them in its keys.
+func (c *compiler) lookup(s network.InSet) error {
+	for _, name := range s.Fields {
+		f, ok := fields[name]
+		if !ok {
+			return fmt.Errorf("the driver does not know the field %s", name)
+		}
+		c.require(f.of) // before any register is loaded, for it takes one
+	}
+	reg := uint32(unix.NFT_REG32_00)
+	for _, name := range s.Fields {
+		f := fields[name]
+		c.load(f, reg)
+		reg += (f.size + 3) / 4
+	}
+	c.add(&expr.Lookup{SourceRegister: unix.NFT_REG32_00, SetName: s.Set, Invert: s.Not})
+	return nil
+}
+
+// load puts a field into a register.
+func (c *compiler) load(f field, register uint32) {
+	if f.meta != 0 {
+		c.add(&expr.Meta{Key: f.meta, Register: register})
+		return
+	}
+	c.add(&expr.Payload{DestRegister: register, Base: f.base, Offset: f.offset, Len: f.size})
+}
+
+// require goes on with packets of the protocol only.
+func (c *compiler) require(p protocol) {
+	if c.is[p] {
+		return
+	}
+	c.is[p] = true
+	compare := func(k expr.MetaKey, data ...byte) {
+		c.add(&expr.Meta{Key: k, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data})
+	}
+	frame := func(t uint16) { compare(expr.MetaKeyPROTOCOL, byte(t>>8), byte(t)) }
+	switch p {
+	case arp:
+		frame(unix.ETH_P_ARP)
+	case ipv4:
+		if c.family == network.FamilyInet {
+			compare(expr.MetaKeyNFPROTO, unix.NFPROTO_IPV4)
+		} else {
+			frame(unix.ETH_P_IP)
+		}
+	case icmp:
+		c.require(ipv4)
+		compare(expr.MetaKeyL4PROTO, unix.IPPROTO_ICMP)
+	case udp:
+		compare(expr.MetaKeyL4PROTO, unix.IPPROTO_UDP)
+	case tcp:
+		compare(expr.MetaKeyL4PROTO, unix.IPPROTO_TCP)
+	}
+}
+
+func (c *compiler) state(names string) error {
+	bits := map[string]uint32{"established": expr.CtStateBitESTABLISHED, "related": expr.CtStateBitRELATED}
+	var mask uint32
+	for name := range strings.SplitSeq(names, ",") {
+		b, ok := bits[name]
+		if !ok {
+			return fmt.Errorf("the driver does not know the state %q", name)
+		}
+		mask |= b
+	}
+	c.add(
+		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+	)
+	return nil
+}

@@ -1,0 +1,226 @@
+package network
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Table is a table of nftables as it is to be. It prints itself in nft's own
+// language, so that a person who reads a plan, a golden file or the output of
+// `nft list ruleset` reads the same.
+type Table struct {
+	TableKey
+	Sets   []Set
+	Chains []Chain
+}
+
+// Family is whose packets a table sees.
+type Family string
+
+// The families that are used here.
+const (
+	FamilyBridge Family = "bridge"
+	FamilyInet   Family = "inet"
+)
+
+// Set is a set of keys, each a concatenation of fields. It is what lets a
+// packet's cost stay the same however many ports there are.
+type Set struct {
+	Name     string
+	Types    []string        // nft's names of types, in order
+	Elements map[string]bool // each in nft's syntax: "a . b"
+}
+
+// Chain is a list of rules; with a hook, packets enter it from the kernel.
+type Chain struct {
+	Name     string
+	Type     string // "filter" or "nat"
+	Hook     string // empty: it is entered by jumps only
+	Priority int
+	Policy   string // "accept" or "drop"
+	Rules    []Rule
+}
+
+// Rule is terms that are tried in order, as long as they hold.
+type Rule []Term
+
+// Term is a match or a statement; the list of them is closed.
+type Term interface {
+	fmt.Stringer
+	term()
+}
+
+// Match holds when a field has (or has not) the value, which is in nft's
+// syntax. A link's name may end in "*".
+type Match struct {
+	Field Field
+	Not   bool
+	Value string
+}
+
+// InSet holds when the fields together are (or are not) in a set.
+type InSet struct {
+	Fields []Field
+	Not    bool
+	Set    string
+}
+
+// CTState holds when the connection's state is one of these, with commas.
+type CTState string
+
+// Verdict ends the rule: "accept" or "drop".
+type Verdict string
+
+// Jump goes on in another chain.
+type Jump string
+
+// Masquerade translates the source to the address of the link that the packet leaves by.
+type Masquerade struct{}
+
+// NoTrack keeps the packet away from connection tracking.
+type NoTrack struct{}
+
+// SetEtherSource writes the frame's source.
+type SetEtherSource MAC
+
+func (Match) term()          {}
+func (InSet) term()          {}
+func (CTState) term()        {}
+func (Verdict) term()        {}
+func (Jump) term()           {}
+func (Masquerade) term()     {}
+func (NoTrack) term()        {}
+func (SetEtherSource) term() {}
+
+func (m Match) String() string {
+	v := m.Value
+	if m.Field == InLink || m.Field == OutLink {
+		v = `"` + v + `"`
+	}
+	return string(m.Field) + not(m.Not) + v
+}
+
+func (s InSet) String() string {
+	var fields []string
+	for _, f := range s.Fields {
+		fields = append(fields, string(f))
+	}
+	return strings.Join(fields, " . ") + not(s.Not) + "@" + s.Set
+}
+
+func not(n bool) string {
+	if n {
+		return " != "
+	}
+	return " "
+}
+
+func (c CTState) String() string        { return "ct state " + string(c) }
+func (v Verdict) String() string        { return string(v) }
+func (j Jump) String() string           { return "jump " + string(j) }
+func (Masquerade) String() string       { return "masquerade" }
+func (NoTrack) String() string          { return "notrack" }
+func (m SetEtherSource) String() string { return "ether saddr set " + MAC(m).String() }
+
+// Field is a part of a packet or what the kernel knows of it, in nft's words.
+type Field string
+
+// The fields that rules look at.
+const (
+	InLink       Field = "iifname"
+	OutLink      Field = "oifname"
+	EtherSource  Field = "ether saddr"
+	EtherDest    Field = "ether daddr"
+	EtherType    Field = "ether type"
+	ARPHLen      Field = "arp hlen"
+	ARPPLen      Field = "arp plen"
+	ARPOperation Field = "arp operation"
+	ARPSourceMAC Field = "arp saddr ether"
+	ARPSourceIP  Field = "arp saddr ip"
+	IPSource     Field = "ip saddr"
+	IPDest       Field = "ip daddr"
+	ICMPType     Field = "icmp type"
+	UDPSource    Field = "udp sport"
+	UDPDest      Field = "udp dport"
+	TCPDest      Field = "tcp dport"
+)
+
+func (r Rule) String() string {
+	var terms []string
+	for _, t := range r {
+		terms = append(terms, t.String())
+	}
+	return strings.Join(terms, " ")
+}
+
+// Digest is kept as the rule's comment in the kernel, and is how a rule is
+// recognized: the kernel's own form of a rule differs from release to release.
+func (r Rule) Digest() string {
+	sum := sha256.Sum256([]byte(r.String()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Head is the chain's first line.
+func (c Chain) Head() string {
+	if c.Hook == "" {
+		return "chain " + c.Name
+	}
+	return fmt.Sprintf("chain %s type %s hook %s priority %d policy %s", c.Name, c.Type, c.Hook, c.Priority, c.Policy)
+}
+
+// Skeleton writes a table down by its sets, chains and the digests of their
+// rules: two tables that have the same one differ in elements only.
+func Skeleton(sets []Set, chains []Chain, digests func(Chain) []string) string {
+	var lines []string
+	for _, s := range sets {
+		lines = append(lines, fmt.Sprintf("set %s type %s", s.Name, strings.Join(s.Types, " . ")))
+	}
+	for _, c := range chains {
+		lines = append(lines, strings.Join(append([]string{c.Head()}, digests(c)...), "\n  "))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// State returns what an observer sees once the table is there.
+func (t Table) State() TableState {
+	s := TableState{Sets: map[string]map[string]bool{}, Skeleton: Skeleton(t.Sets, t.Chains, func(c Chain) (out []string) {
+		for _, r := range c.Rules {
+			out = append(out, r.Digest())
+		}
+		return out
+	})}
+	for _, set := range t.Sets {
+		s.Sets[set.Name] = set.Elements
+	}
+	return s
+}
+
+// String is the table as nft would list it, but for the order of its sets.
+func (t Table) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "table %s %s {\n", t.Family, t.Name)
+	for _, s := range t.Sets {
+		fmt.Fprintf(&b, "\tset %s {\n\t\ttype %s\n", s.Name, strings.Join(s.Types, " . "))
+		for _, e := range slices.Sorted(maps.Keys(s.Elements)) {
+			fmt.Fprintf(&b, "\t\telement %s\n", e)
+		}
+		b.WriteString("\t}\n")
+	}
+	for _, c := range t.Chains {
+		fmt.Fprintf(&b, "\tchain %s {\n", c.Name)
+		if c.Hook != "" {
+			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d; policy %s;\n", c.Type, c.Hook, c.Priority, c.Policy)
+		}
+		for _, r := range c.Rules {
+			fmt.Fprintf(&b, "\t\t%s\n", r)
+		}
+		b.WriteString("\t}\n")
+	}
+	b.WriteString("}\n")
+	return b.String()
+}

@@ -1,0 +1,45 @@
+package network
+
+// forwarding lets the host pass packets on between its links.
+var forwarding = SettingKey{File: "net/ipv4/ip_forward"}
+
+// HostSettings are the sysctls of a link of ours on the host, with the values
+// that are wanted; of the host itself when link is empty.
+func HostSettings(link string) map[SettingKey]string {
+	if link == "" {
+		return map[SettingKey]string{forwarding: "1"}
+	}
+	// The host says nothing on these links, nor listens.
+	return map[SettingKey]string{{"net/ipv6/conf/" + link + "/disable_ipv6", link}: "1"}
+}
+
+// RouterSettings are the sysctls of a link in a router, with the values that
+// are wanted; of the router itself when link is empty.
+func RouterSettings(link string) map[SettingKey]string {
+	switch link {
+	case "":
+		return map[SettingKey]string{
+			{"net/ipv4/ip_forward", ""}:                  "1",
+			{"net/ipv4/conf/all/send_redirects", ""}:     "0",
+			{"net/ipv4/conf/default/send_redirects", ""}: "0",
+			{"net/ipv6/conf/all/disable_ipv6", ""}:       "1",
+			{"net/ipv6/conf/default/disable_ipv6", ""}:   "1",
+		}
+	case GatewayLink:
+		return map[SettingKey]string{
+			// Subnets share a link, but guests are not to talk past the router.
+			{"net/ipv4/conf/gw/send_redirects", link}: "0",
+			// Guests are told the MAC of addresses on this link, and of no others.
+			{"net/ipv4/conf/gw/arp_ignore", link}: "1",
+		}
+	default:
+		return nil
+	}
+}
+
+// ForwardingWasOff reads from the host's rules whether the host forwards
+// because of us; it is not known when the rules are not there.
+func ForwardingWasOff(host Space) (off, known bool) {
+	t, known := host.Tables[hostKey]
+	return t.Sets[setOurs][elementForwarding], known
+}
