@@ -48,6 +48,7 @@ func present(v api.View, o api.Object) api.Object {
 	case *api.Host:
 		h := *o
 		h.Status.Reserved = v.Used(api.ReservationKey(h.ID))
+		h.Status.ObservedGeneration = h.Generation // its spec is for the scheduler, which sees it at once
 		switch {
 		case h.Status.CPUs == 0:
 			h.Status.State = api.StatePending // it has not said yet what it is
