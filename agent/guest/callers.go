@@ -15,10 +15,11 @@ const connectionsEach = 16
 // callers counts the connections of each address, and lets in only those that
 // a local port has.
 type callers struct {
-	view  *atomic.Pointer[view]
-	conns sync.WaitGroup
-	mu    sync.Mutex
-	count map[netip.Addr]int
+	view   *atomic.Pointer[view]
+	served sync.WaitGroup
+	mu     sync.Mutex
+	conns  map[net.Conn]netip.Addr
+	count  map[netip.Addr]int
 }
 
 // gate returns a listener that passes on only connections of guests.
@@ -53,29 +54,43 @@ func (c *callers) welcome(conn net.Conn) bool {
 // track follows connections from the goroutine that serves each; it is the
 // server's ConnState. New ones are counted before the next is accepted.
 func (c *callers) track(conn net.Conn, s http.ConnState) {
-	if s != http.StateNew && s != http.StateClosed {
-		return
-	}
-	from := addressOf(conn.RemoteAddr().String())
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if s == http.StateNew {
-		if c.count == nil {
-			c.count = map[netip.Addr]int{}
+	switch s { //nolint:exhaustive // the states between are no affair of the count
+	case http.StateNew:
+		if c.conns == nil {
+			c.conns, c.count = map[net.Conn]netip.Addr{}, map[netip.Addr]int{}
 		}
+		from := addressOf(conn.RemoteAddr().String())
+		c.conns[conn] = from
 		c.count[from]++
-		c.conns.Add(1)
-		return
+		c.served.Add(1)
+	case http.StateClosed:
+		from := c.conns[conn]
+		delete(c.conns, conn)
+		if c.count[from]--; c.count[from] == 0 {
+			delete(c.count, from)
+		}
+		c.served.Done()
 	}
-	if c.count[from]--; c.count[from] == 0 {
-		delete(c.count, from)
+}
+
+// reset makes the end of every connection a hard one: the kernel would go on
+// trying to end it in good order, and keep the namespace for as long, although
+// the cable to the guest may be gone.
+func (c *callers) reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		if t, ok := conn.(*net.TCPConn); ok {
+			_ = t.SetLinger(0)
+		}
 	}
-	c.conns.Done()
 }
 
 // wait returns when no connection is served any more. The listener was closed
 // before.
-func (c *callers) wait() { c.conns.Wait() }
+func (c *callers) wait() { c.served.Wait() }
 
 func addressOf(hostport string) netip.Addr {
 	a, err := netip.ParseAddrPort(hostport)

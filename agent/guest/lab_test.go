@@ -2,6 +2,7 @@ package guest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
@@ -112,6 +114,7 @@ type wires struct {
 	dir     string // of the routers' namespaces
 	routers map[uint32]*namespace
 	bridges map[uint32]*namespace // the switch of each network
+	plugs   int                   // how many were ever there
 }
 
 func newWires(t *testing.T) *wires {
@@ -139,6 +142,14 @@ func (w *wires) router(vni uint32, gateways ...string) *namespace {
 			return netlink.LinkSetUp(b)
 		})
 	}
+	w.wire(vni, r, gateways...)
+	w.name(vni, r)
+	return r
+}
+
+// wire gives a router its link towards the guests.
+func (w *wires) wire(vni uint32, r *namespace, gateways ...string) {
+	w.t.Helper()
 	w.plug(vni, r, network.GatewayLink, network.GatewayMAC())
 	r.mustRun(w.t, func() error {
 		gw, err := netlink.LinkByName(network.GatewayLink)
@@ -152,8 +163,65 @@ func (w *wires) router(vni uint32, gateways ...string) *namespace {
 		}
 		return nil
 	})
-	w.name(vni, r)
-	return r
+}
+
+// remove takes a router away, and returns a function that waits until its
+// namespace is gone, which it is when nobody holds it: a cable that leads into it
+// goes with it.
+func (w *wires) remove(vni uint32, r *namespace) (gone func()) {
+	w.t.Helper()
+	w.plugs++
+	witness := fmt.Sprintf("witness%d", w.plugs)
+	w.bridges[vni].mustRun(w.t, func() error {
+		return netlink.LinkAdd(&netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: witness}, PeerName: "witness", PeerNamespace: netlink.NsFd(int(r.file.Fd())),
+		})
+	})
+	gone = w.bridges[vni].link(w.t, func(u netlink.LinkUpdate) bool {
+		return u.Header.Type == unix.RTM_DELLINK && u.Link.Attrs().Name == witness
+	})
+	r.mustRun(w.t, func() error {
+		gw, err := netlink.LinkByName(network.GatewayLink)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(gw)
+	})
+	if err := errors.Join(os.Remove(filepath.Join(w.dir, network.Namespace(vni))), r.file.Close()); err != nil {
+		w.t.Fatal(err)
+	}
+	return gone
+}
+
+// uplink connects a router with a namespace outside, which has that address and
+// the way to the metadata's.
+func (w *wires) uplink(r, outside *namespace, address string) {
+	w.t.Helper()
+	r.mustRun(w.t, func() error {
+		v := &netlink.Veth{
+			LinkAttrs: netlink.LinkAttrs{Name: network.UplinkLink}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(outside.file.Fd())),
+		}
+		if err := netlink.LinkAdd(v); err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(address)
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.LinkSetUp(v), netlink.RouteReplace(&netlink.Route{LinkIndex: v.Index, Dst: a.IPNet, Priority: 0}))
+	})
+	outside.mustRun(w.t, func() error {
+		l, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		_, metadata, err := net.ParseCIDR(network.MetadataAddress().String() + "/32")
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.LinkSetUp(l), addAddress(l, address),
+			netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: metadata, Scope: netlink.SCOPE_LINK}))
+	})
 }
 
 // name puts a namespace where the service looks for a network's router. A link
@@ -180,16 +248,20 @@ func (w *wires) guest(vni uint32, hw string) *namespace {
 	return g
 }
 
-// plug connects a namespace to a network's switch; both ends are up.
+// plug connects a namespace to a network's switch, and returns when frames pass.
 func (w *wires) plug(vni uint32, to *namespace, name string, hw net.HardwareAddr) {
 	w.t.Helper()
+	w.plugs++
+	end := fmt.Sprintf("to%d", w.plugs)
+	passes := w.bridges[vni].link(w.t, func(u netlink.LinkUpdate) bool {
+		a := u.Link.Attrs()
+		return a.Name == end && a.OperState == netlink.OperUp
+	})
 	w.bridges[vni].mustRun(w.t, func() error {
 		br, err := netlink.LinkByName("br")
 		if err != nil {
 			return err
 		}
-		// Named by the descriptor, so that the switch has many.
-		end := fmt.Sprintf("to%d", to.file.Fd())
 		v := &netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: end, MasterIndex: br.Attrs().Index},
 			PeerName:  name, PeerHardwareAddr: hw, PeerNamespace: netlink.NsFd(int(to.file.Fd())),
@@ -206,6 +278,37 @@ func (w *wires) plug(vni uint32, to *namespace, name string, hw net.HardwareAddr
 		}
 		return netlink.LinkSetUp(l)
 	})
+	passes()
+}
+
+// link returns a function that waits until a link in the namespace is, or has
+// been since, as is asked.
+func (n *namespace) link(t *testing.T, is func(netlink.LinkUpdate) bool) func() {
+	t.Helper()
+	updates, stop := make(chan netlink.LinkUpdate, 100), make(chan struct{})
+	ns := netns.NsHandle(n.file.Fd())
+	if err := netlink.LinkSubscribeWithOptions(updates, stop, netlink.LinkSubscribeOptions{Namespace: &ns}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		defer func() {
+			close(stop)
+			for range updates { // until the subscriber has ended
+			}
+		}()
+		ctx := patient(t)
+		for {
+			select {
+			case u := <-updates:
+				if is(u) {
+					return
+				}
+			case <-ctx.Done():
+				t.Fatal("the link did not become what is waited for")
+			}
+		}
+	}
 }
 
 func addAddress(l netlink.Link, prefix string) error {

@@ -26,9 +26,9 @@ const (
 // somebody else's wish: a program in the guest that fetches URLs for strangers.
 var proxyHeaders = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Forwarded"}
 
-func newHTTPServer(v *atomic.Pointer[view], t *tokens, c *callers, log *slog.Logger) *http.Server {
+func newHTTPServer(m *metadata, c *callers, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler:           metadata{v, t},
+		Handler:           m,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
@@ -45,15 +45,21 @@ func newHTTPServer(v *atomic.Pointer[view], t *tokens, c *callers, log *slog.Log
 type metadata struct {
 	view   *atomic.Pointer[view]
 	tokens *tokens
+	asked  *throttle[netip.Addr]
 }
 
 // ServeHTTP implements http.Handler.
-func (m metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *metadata) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	g := m.view.Load().byAddr[addressOf(r.RemoteAddr)]
+	from := addressOf(r.RemoteAddr)
+	g := m.view.Load().byAddr[from]
 	if !g.known {
 		refuse(w, http.StatusNotFound, "nothing is known of this address")
+		return
+	}
+	if !m.asked.allow(from) {
+		refuse(w, http.StatusTooManyRequests, "ask less often")
 		return
 	}
 	if why := foreign(r); why != "" {
@@ -90,7 +96,7 @@ func foreign(r *http.Request) string {
 }
 
 // token gives out a session token.
-func (m metadata) token(w http.ResponseWriter, r *http.Request, g guest) {
+func (m *metadata) token(w http.ResponseWriter, r *http.Request, g guest) {
 	version, rest, _ := strings.Cut(strings.Trim(r.URL.Path, "/"), "/")
 	if rest != "api/token" || version != "latest" {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -107,7 +113,7 @@ func (m metadata) token(w http.ResponseWriter, r *http.Request, g guest) {
 }
 
 // get answers a path. A token is not needed, but one that is shown has to hold.
-func (m metadata) get(w http.ResponseWriter, r *http.Request, g guest) {
+func (m *metadata) get(w http.ResponseWriter, r *http.Request, g guest) {
 	if shown, ok := r.Header[tokenHeader]; ok && (len(shown) != 1 || !m.tokens.holds(g.instance.ID, shown[0])) {
 		refuse(w, http.StatusUnauthorized, "the token is not this instance's, or is over: PUT /latest/api/token for another")
 		return

@@ -3,10 +3,22 @@ package guest
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 )
+
+// counted makes a browser count its connections.
+func counted(c *http.Client, dials *atomic.Int32) {
+	tr := c.Transport.(*http.Transport)
+	dial := tr.DialContext
+	tr.DialContext = func(ctx context.Context, network, to string) (net.Conn, error) {
+		dials.Add(1)
+		return dial(ctx, network, to)
+	}
+}
 
 // browser is an HTTP client in a guest.
 func (n *namespace) browser(t *testing.T, from netip.Addr) *http.Client {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/mdlayher/packet"
 	"golang.org/x/net/ipv4"
@@ -18,6 +19,10 @@ import (
 
 	"github.com/cairn-cloud/cairn/network"
 )
+
+// tcpPatience is how long data may be on its way to a guest before its
+// connection is given up.
+const tcpPatience = 10 * time.Second
 
 // server is what answers in one network.
 type server struct {
@@ -29,7 +34,9 @@ type server struct {
 	sink     net.PacketConn // keeps the kernel from answering "port unreachable"
 	listener net.Listener
 	http     *http.Server
+	metadata *metadata
 	callers  callers
+	asked    *throttle[mac] // by DHCP
 
 	work sync.WaitGroup
 	dead atomic.Bool // a part of it has ended by itself
@@ -37,7 +44,7 @@ type server struct {
 
 // openServer opens the sockets in the namespace and serves on them.
 func openServer(ctx context.Context, file string, v *view, t *tokens, log *slog.Logger) (*server, error) {
-	s := &server{log: log}
+	s := &server{log: log, asked: newThrottle[mac](dhcpRate, dhcpBurst, t.now)}
 	s.view.Store(v)
 	err := enter(file, func(at place) error {
 		s.at = at
@@ -48,7 +55,8 @@ func openServer(ctx context.Context, file string, v *view, t *tokens, log *slog.
 		return nil, err
 	}
 	s.callers.view = &s.view
-	s.http = newHTTPServer(&s.view, t, &s.callers, log)
+	s.metadata = &metadata{&s.view, t, newThrottle[netip.Addr](httpRate, httpBurst, t.now)}
+	s.http = newHTTPServer(s.metadata, &s.callers, log)
 	s.work.Go(s.serveDHCP)
 	s.work.Go(s.serveHTTP)
 	return s, nil
@@ -77,6 +85,7 @@ func (s *server) listen(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("filter of UDP port %d: %w", serverPort, err)
 	}
+	lc = net.ListenConfig{Control: forGuests}
 	lc.SetMultipathTCP(false)
 	s.listener, err = lc.Listen(ctx, "tcp4", netip.AddrPortFrom(network.MetadataAddress(), httpPort).String())
 	if err != nil {
@@ -86,11 +95,30 @@ func (s *server) listen(ctx context.Context) (err error) {
 }
 
 func bindToGateway(_, _ string, c syscall.RawConn) error {
+	return control(c, func(fd int) error { return unix.BindToDevice(fd, network.GatewayLink) })
+}
+
+// forGuests also bounds how long the kernel tries to reach a guest that is gone.
+func forGuests(_, _ string, c syscall.RawConn) error {
+	return control(c, func(fd int) error {
+		return errors.Join(unix.BindToDevice(fd, network.GatewayLink),
+			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(tcpPatience.Milliseconds())))
+	})
+}
+
+func control(c syscall.RawConn, do func(fd int) error) error {
 	var err error
-	if e := c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), network.GatewayLink) }); e != nil {
+	if e := c.Control(func(fd uintptr) { err = do(int(fd)) }); e != nil {
 		return e
 	}
 	return err
+}
+
+// show makes the view what is answered from.
+func (s *server) show(v *view) {
+	s.view.Store(v)
+	s.asked.keep(func(m mac) bool { _, ok := v.byMAC[m]; return ok })
+	s.metadata.asked.keep(func(a netip.Addr) bool { _, ok := v.byAddr[a]; return ok })
 }
 
 // serveDHCP answers until the socket is closed.
@@ -115,11 +143,14 @@ func (s *server) serveDHCP() {
 
 func (s *server) dhcpPacket(p []byte, from net.Addr) {
 	a, ok := from.(*packet.Addr)
-	message := payload(p)
-	if !ok || len(a.HardwareAddr) != len(mac{}) || message == nil {
+	if !ok || len(a.HardwareAddr) != len(mac{}) {
 		return
 	}
-	answer, n := answerDHCP(s.view.Load(), mac(a.HardwareAddr), message)
+	v, who := s.view.Load(), mac(a.HardwareAddr)
+	if _, ours := v.byMAC[who]; !ours || !s.asked.allow(who) {
+		return
+	}
+	answer, n := answerDHCP(v, who, payload(p))
 	if answer == nil {
 		return
 	}
@@ -134,7 +165,8 @@ func (s *server) dhcpPacket(p []byte, from net.Addr) {
 
 // serveHTTP serves metadata until the listener is closed.
 func (s *server) serveHTTP() {
-	if err := s.http.Serve(s.callers.gate(s.listener)); !errors.Is(err, http.ErrServerClosed) {
+	err := s.http.Serve(s.callers.gate(s.listener))
+	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		s.dead.Store(true)
 		s.log.Error("metadata has ended; it begins again when the network is applied", "error", err)
 	}
@@ -144,10 +176,12 @@ func (s *server) alive() bool { return !s.dead.Load() }
 
 // close ends serving, and waits for it.
 func (s *server) close() {
-	_ = s.http.Close()
 	s.closeSockets()
+	s.callers.reset()
+	_ = s.http.Close()
 	s.work.Wait()
-	_ = s.http.Close() // and what was accepted meanwhile
+	s.callers.reset() // and what was accepted meanwhile
+	_ = s.http.Close()
 	s.callers.wait()
 }
 

@@ -96,7 +96,7 @@ func (s *Service) serve(ctx context.Context, vni uint32, v *view) error {
 	var at place
 	err := enter(file, func(now place) error { at = now; return nil })
 	if old != nil && (err == nil && old.at == at && old.alive() || err != nil && !errors.Is(err, fs.ErrNotExist)) {
-		old.view.Store(v) // also where the look failed: what serves goes on
+		old.show(v) // also where the look failed: what serves goes on
 		return err
 	}
 	if old != nil {
