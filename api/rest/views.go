@@ -9,7 +9,7 @@ import (
 
 // How long and how many views are kept for callers in the middle of a list.
 const (
-	viewsKept   = 32
+	viewsKept   = 256
 	viewKeptFor = 2 * time.Minute
 )
 
