@@ -97,7 +97,7 @@ func (l layout) link(namespace string, k Link) {
 // network lays out what a network has whatever its ports are.
 func (l layout) network(n Network, underlay netip.Addr) {
 	bridge, cable, router := Bridge(n.VNI), GatewayCable(n.VNI), Namespace(n.VNI)
-	l.link("", Link{Name: bridge, Kind: KindBridge, MTU: n.MTU})
+	l.link("", Link{Name: bridge, Kind: KindBridge, MTU: n.MTU, Group: groupForward})
 	l.link("", Link{Name: VXLAN(n.VNI), Kind: KindVXLAN, MTU: n.MTU, Bridge: bridge, Tunnel: TunnelDevice(n.VNI, underlay)})
 	l.link("", Link{Name: cable, Kind: KindCable, MTU: n.MTU, Bridge: bridge, Peer: PeerIn(router, GatewayLink)})
 	l.Host.Forwards[ForwardKey{bridge, gatewayMAC()}] = cable
@@ -117,6 +117,10 @@ func (l layout) network(n Network, underlay netip.Addr) {
 	}
 	l.Routers[router].Addresses[AddressKey{GatewayLink, netip.PrefixFrom(MetadataAddress(), 32)}] = true
 }
+
+// groupForward is all group addresses that a bridge may forward. Those that it
+// does not, it hands to the host's own stack, and some past all rules.
+const groupForward = 0xfff8
 
 // TunnelDevice is what a network's VXLAN device is made as: it learns nothing, and lets no ARP through.
 func TunnelDevice(vni uint32, underlay netip.Addr) Tunnel {

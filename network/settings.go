@@ -1,5 +1,7 @@
 package network
 
+import "strings"
+
 // forwarding lets the host pass packets on between its links.
 var forwarding = SettingKey{File: "net/ipv4/ip_forward"}
 
@@ -10,7 +12,11 @@ func HostSettings(link string) map[SettingKey]string {
 		return map[SettingKey]string{forwarding: "1"}
 	}
 	// The host says nothing on these links, nor listens.
-	return map[SettingKey]string{{"net/ipv6/conf/" + link + "/disable_ipv6", link}: "1"}
+	out := map[SettingKey]string{{"net/ipv6/conf/" + link + "/disable_ipv6", link}: "1"}
+	if !strings.HasPrefix(link, "cu") {
+		out[SettingKey{"net/ipv4/conf/" + link + "/arp_ignore", link}] = "8"
+	}
+	return out
 }
 
 // RouterSettings are the sysctls of a link in a router, with the values that

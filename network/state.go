@@ -76,6 +76,7 @@ type Link struct {
 	Bridge   string     // that it is a port of
 	Port     BridgePort // how it is one
 	Snooping bool       // of multicast, by a bridge
+	Group    uint16     // a bridge's: which group addresses of 802.1D it forwards, as any other frame
 	Tunnel   Tunnel
 	Peer     string // the other end of a cable, as PeerIn writes it
 }

@@ -28,37 +28,37 @@ type field struct {
 type protocol int
 
 const (
-	anything protocol = iota
-	arp
-	ipv4
-	icmp
-	udp
-	tcp
+	anyProtocol protocol = iota
+	protoARP
+	protoIPv4
+	protoICMP
+	protoUDP
+	protoTCP
 )
 
 const (
-	ether     = expr.PayloadBaseLLHeader
-	packet    = expr.PayloadBaseNetworkHeader
-	transport = expr.PayloadBaseTransportHeader
+	headerEther     = expr.PayloadBaseLLHeader
+	headerNetwork   = expr.PayloadBaseNetworkHeader
+	headerTransport = expr.PayloadBaseTransportHeader
 )
 
 var fields = map[network.Field]field{
 	network.InLink:       {meta: expr.MetaKeyIIFNAME, size: unix.IFNAMSIZ, parse: linkName},
 	network.OutLink:      {meta: expr.MetaKeyOIFNAME, size: unix.IFNAMSIZ, parse: linkName},
-	network.EtherDest:    {base: ether, offset: 0, size: 6, parse: macAddress},
-	network.EtherSource:  {base: ether, offset: 6, size: 6, parse: macAddress},
-	network.EtherType:    {base: ether, offset: 12, size: 2, parse: number(2, map[string]uint64{"ip": unix.ETH_P_IP, "arp": unix.ETH_P_ARP})},
-	network.ARPHLen:      {base: packet, offset: 4, size: 1, of: arp, parse: number(1, nil)},
-	network.ARPPLen:      {base: packet, offset: 5, size: 1, of: arp, parse: number(1, nil)},
-	network.ARPOperation: {base: packet, offset: 6, size: 2, of: arp, parse: number(2, map[string]uint64{"request": 1, "reply": 2})},
-	network.ARPSourceMAC: {base: packet, offset: 8, size: 6, of: arp, parse: macAddress},
-	network.ARPSourceIP:  {base: packet, offset: 14, size: 4, of: arp, parse: ipAddress},
-	network.IPSource:     {base: packet, offset: 12, size: 4, of: ipv4, parse: ipAddress},
-	network.IPDest:       {base: packet, offset: 16, size: 4, of: ipv4, parse: ipAddress},
-	network.ICMPType:     {base: transport, offset: 0, size: 1, of: icmp, parse: number(1, map[string]uint64{"echo-request": 8})},
-	network.UDPSource:    {base: transport, offset: 0, size: 2, of: udp, parse: number(2, nil)},
-	network.UDPDest:      {base: transport, offset: 2, size: 2, of: udp, parse: number(2, nil)},
-	network.TCPDest:      {base: transport, offset: 2, size: 2, of: tcp, parse: number(2, nil)},
+	network.EtherDest:    {base: headerEther, offset: 0, size: 6, parse: macAddress},
+	network.EtherSource:  {base: headerEther, offset: 6, size: 6, parse: macAddress},
+	network.EtherType:    {base: headerEther, offset: 12, size: 2, parse: number(2, map[string]uint64{"ip": unix.ETH_P_IP, "arp": unix.ETH_P_ARP})},
+	network.ARPHLen:      {base: headerNetwork, offset: 4, size: 1, of: protoARP, parse: number(1, nil)},
+	network.ARPPLen:      {base: headerNetwork, offset: 5, size: 1, of: protoARP, parse: number(1, nil)},
+	network.ARPOperation: {base: headerNetwork, offset: 6, size: 2, of: protoARP, parse: number(2, map[string]uint64{"request": 1, "reply": 2})},
+	network.ARPSourceMAC: {base: headerNetwork, offset: 8, size: 6, of: protoARP, parse: macAddress},
+	network.ARPSourceIP:  {base: headerNetwork, offset: 14, size: 4, of: protoARP, parse: ipAddress},
+	network.IPSource:     {base: headerNetwork, offset: 12, size: 4, of: protoIPv4, parse: ipAddress},
+	network.IPDest:       {base: headerNetwork, offset: 16, size: 4, of: protoIPv4, parse: ipAddress},
+	network.ICMPType:     {base: headerTransport, offset: 0, size: 1, of: protoICMP, parse: number(1, map[string]uint64{"echo-request": 8})},
+	network.UDPSource:    {base: headerTransport, offset: 0, size: 2, of: protoUDP, parse: number(2, nil)},
+	network.UDPDest:      {base: headerTransport, offset: 2, size: 2, of: protoUDP, parse: number(2, nil)},
+	network.TCPDest:      {base: headerTransport, offset: 2, size: 2, of: protoTCP, parse: number(2, nil)},
 }
 
 func linkName(s string) ([]byte, error) {
@@ -214,20 +214,20 @@ func (c *compiler) require(p protocol) {
 	}
 	frame := func(t uint16) { compare(expr.MetaKeyPROTOCOL, byte(t>>8), byte(t)) }
 	switch p {
-	case arp:
+	case protoARP:
 		frame(unix.ETH_P_ARP)
-	case ipv4:
+	case protoIPv4:
 		if c.family == network.FamilyInet {
 			compare(expr.MetaKeyNFPROTO, unix.NFPROTO_IPV4)
 		} else {
 			frame(unix.ETH_P_IP)
 		}
-	case icmp:
-		c.require(ipv4)
+	case protoICMP:
+		c.require(protoIPv4)
 		compare(expr.MetaKeyL4PROTO, unix.IPPROTO_ICMP)
-	case udp:
+	case protoUDP:
 		compare(expr.MetaKeyL4PROTO, unix.IPPROTO_UDP)
-	case tcp:
+	case protoTCP:
 		compare(expr.MetaKeyL4PROTO, unix.IPPROTO_TCP)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 )
 
 // elementType is a type of a set's fields: how wide it is, and how nft writes it.
@@ -30,6 +31,9 @@ var elementTypes = map[string]elementType{
 // setOf describes a set to the kernel.
 func setOf(t *nftables.Table, name string, types []string) *nftables.Set {
 	s := &nftables.Set{Table: t, Name: name, KeyType: elementTypes[types[0]].datatype}
+	if types[0] == "ifname" { // only said for nft, which would print it backwards
+		s.KeyByteOrder = binaryutil.NativeEndian
+	}
 	if len(types) > 1 {
 		all := make([]nftables.SetDatatype, len(types))
 		for i, n := range types {

@@ -43,7 +43,7 @@ func (k *kernel) makeLink(s *space, o network.PutLink) error {
 	}
 	switch o.Link.Kind {
 	case network.KindBridge:
-		return s.links.LinkAdd(&netlink.Bridge{LinkAttrs: a, MulticastSnooping: &o.Link.Snooping})
+		return s.links.LinkAdd(&netlink.Bridge{LinkAttrs: a, MulticastSnooping: &o.Link.Snooping, GroupFwdMask: &o.Link.Group})
 	case network.KindVXLAN:
 		t := o.Link.Tunnel
 		return s.links.LinkAdd(&netlink.Vxlan{LinkAttrs: a, VxlanId: int(t.VNI), SrcAddr: t.Local.AsSlice(), Port: t.Port, Learning: t.Learning, Proxy: t.Proxy, UDPCSum: true})
@@ -122,9 +122,11 @@ func (s *space) setLink(l netlink.Link, want network.Link) error {
 			return fmt.Errorf("set the MAC to %s: %w", want.MAC, err)
 		}
 	}
-	if b, ok := l.(*netlink.Bridge); ok && (b.MulticastSnooping == nil || *b.MulticastSnooping != want.Snooping) {
-		if err := s.links.BridgeSetMcastSnoop(b, want.Snooping); err != nil {
-			return fmt.Errorf("set multicast snooping: %w", err)
+	if want.Kind == network.KindBridge {
+		b := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs(), MulticastSnooping: &want.Snooping, GroupFwdMask: &want.Group}
+		b.Name, b.Index = a.Name, a.Index
+		if err := s.links.LinkModify(b); err != nil {
+			return fmt.Errorf("set what it forwards: %w", err)
 		}
 	}
 	if a.Alias == want.Alias {

@@ -192,6 +192,9 @@ func linkOf(l netlink.Link, names map[int]string, ports map[int]network.BridgePo
 	switch l := l.(type) {
 	case *netlink.Bridge:
 		x.Snooping = l.MulticastSnooping != nil && *l.MulticastSnooping
+		if l.GroupFwdMask != nil {
+			x.Group = *l.GroupFwdMask
+		}
 	case *netlink.Vxlan:
 		local, _ := netip.AddrFromSlice(l.SrcAddr)
 		x.Tunnel = network.Tunnel{VNI: uint32(l.VxlanId), Local: local.Unmap(), Port: l.Port, Learning: l.Learning, Proxy: l.Proxy}

@@ -1,0 +1,230 @@
+package linux
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// MTU-size packets: what a guest may send less the headers of IPv4 and ICMP.
+const largest = 1500 - 20 - 8
+
+// room is two hosts with a network that is the same on both: a and b are in
+// one subnet, c is in the other.
+type room struct {
+	*world
+	one, two *host
+	a, b, c  *guest
+}
+
+func newRoom(t *testing.T) room {
+	t.Helper()
+	w := newWorld(t)
+	r := room{world: w, one: w.host(), two: w.host()}
+	r.a, r.b, r.c = r.network(42, 0)
+	return r
+}
+
+// network makes a network on both hosts, with three guests. salt tells their
+// MACs and ports from those of another network; their addresses are the same.
+func (r room) network(vni uint32, salt byte, also ...network.Network) (a, b, c *guest) {
+	r.t.Helper()
+	on := func(h *host) network.Network {
+		return blue(vni,
+			nic(fmt.Sprintf("aaaaaaaaaa%02x", salt), salt+1, "10.0.1.10", h, r.one),
+			nic(fmt.Sprintf("bbbbbbbbbb%02x", salt), salt+2, "10.0.1.11", h, r.two),
+			nic(fmt.Sprintf("cccccccccc%02x", salt), salt+3, "10.0.2.20", h, r.two))
+	}
+	for _, h := range []*host{r.one, r.two} {
+		var all []network.Network
+		if h.Network.want != nil {
+			all = h.Network.want.Networks
+		}
+		h.apply(append(all[:len(all):len(all)], on(h))...)
+	}
+	n := on(r.one)
+	p := on(r.two)
+	return r.one.guest(n, n.Ports[0]), r.two.guest(p, p.Ports[1]), r.two.guest(p, p.Ports[2])
+}
+
+func TestPackets_guestsOfANetworkReachEachOtherAcrossHosts(t *testing.T) {
+	r := newRoom(t)
+	r.a.reaches(r.b.port.Address)
+	r.b.reaches(r.a.port.Address)
+	if err := r.a.ping(r.b.port.Address, largest); err != nil {
+		t.Error("packets of the MTU's size do not pass: ", err)
+	}
+}
+
+func TestPackets_subnetsOfANetworkAreRoutedOnTheSendersHost(t *testing.T) {
+	r := newRoom(t)
+	at, back := r.c.frames(), r.a.frames()
+	if err := r.a.ping(r.c.port.Address, largest); err != nil {
+		t.Fatal(err)
+	}
+	isPing := func(kind byte) func([]byte) bool {
+		return func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP && f[34] == kind }
+	}
+	var request []byte
+	at.until(func(f []byte) bool { request = f; return isPing(8)(f) })
+	if ttl := request[22]; ttl != 63 {
+		t.Errorf("the TTL is %d: the packet did not go by one router", ttl)
+	}
+	if mac := net.HardwareAddr(request[6:12]).String(); mac != "02:cb:c0:00:02:0b" {
+		t.Errorf("it comes from %s and not from its host's MAC: the gateway's must not travel", mac)
+	}
+	for _, f := range back.until(isPing(0)) {
+		if isPing(5)(f) {
+			t.Errorf("the router tells the guest to go round it: %x", f)
+		}
+	}
+	r.c.reaches(r.a.port.Address)
+}
+
+func TestPackets_anotherNetworkWithTheSameAddressesIsAnotherWorld(t *testing.T) {
+	r := newRoom(t)
+	a, b, c := r.network(43, 0x10)
+	others := []*nicSocket{a.frames(), b.frames(), c.frames()}
+	r.a.reaches(r.b.port.Address)
+	r.a.reaches(r.c.port.Address)
+	r.b.reaches(r.c.port.Address)
+	// What the other network's guests have seen until now is nothing; then it is their own.
+	a.reaches(b.port.Address)
+	c.reaches(b.port.Address)
+	for i, s := range others {
+		for _, f := range s.until(func(f []byte) bool { return len(f) > 23 && f[23] == unix.IPPROTO_ICMP }) {
+			for _, mine := range []*guest{r.a, r.b, r.c} {
+				if bytes.Contains(f, mine.port.MAC) {
+					t.Errorf("guest %d of the other network sees %x", i, f)
+				}
+			}
+		}
+	}
+}
+
+// Guests of two networks of the same addresses, on one host, must not meet in
+// the host's tables either, where br_netfilter would bring them.
+func TestPackets_bridgedPacketsLeaveNoTraceOnTheHost(t *testing.T) {
+	w := newWorld(t)
+	h := w.host()
+	n := blue(42, nic("aaaaaaaaaaaa", 1, "10.0.1.10", h, h), nic("bbbbbbbbbbbb", 2, "10.0.1.11", h, h))
+	h.apply(n)
+	a, b := h.guest(n, n.Ports[0]), h.guest(n, n.Ports[1])
+	a.reaches(b.port.Address)
+	if tracked := h.tracked(); bytes.Contains(tracked, []byte("10.0.1.")) {
+		t.Errorf("the host tracks bridged packets:\n%s", tracked)
+	}
+	a.reaches(beyond) // and this is how it would look
+	if tracked := h.tracked(); !bytes.Contains(tracked, []byte("198.18.0.1")) {
+		t.Errorf("the host does not track what it translates:\n%s", tracked)
+	}
+}
+
+func TestPackets_outOfTheCloudAsTheHost(t *testing.T) {
+	r := newRoom(t)
+	r.a.reaches(beyond)
+	if err := r.a.ping(beyond, largest); err != nil {
+		t.Error("packets of the MTU's size do not pass: ", err)
+	}
+	server := r.listenUDP(r.fabric, netip.AddrPortFrom(beyond, 9999))
+	client := r.listenUDP(r.a.ns, netip.AddrPortFrom(r.a.port.Address, 0))
+	if _, err := client.WriteTo([]byte("hello"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(beyond, 9999))); err != nil {
+		t.Fatal(err)
+	}
+	_, from := r.read(server)
+	if from.Addr() != r.one.address {
+		t.Errorf("the guest is seen as %s and not as its host %s", from.Addr(), r.one.address)
+	}
+	if _, err := server.WriteTo([]byte("answer"), net.UDPAddrFromAddrPort(from)); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := r.read(client); string(b) != "answer" {
+		t.Errorf("the answer is %q", b)
+	}
+}
+
+// Whatever a guest asks for on the way is answered before what it asks for at
+// the end of the way, if it is answered at all.
+func TestPackets_aGuestReachesNothingOfTheHosts(t *testing.T) {
+	r := newRoom(t)
+	other, _, _ := r.network(43, 0x10)
+	other.reaches(beyond)
+	forbidden := []netip.Addr{
+		r.one.address, r.two.address, // hosts
+		netip.MustParseAddr("198.18.0.0"), netip.MustParseAddr("198.18.0.1"), // its own way out
+		netip.MustParseAddr("198.18.0.2"), netip.MustParseAddr("198.18.0.3"), // another network's
+		netip.MustParseAddr("169.254.169.253"),
+	}
+	nic := r.a.frames()
+	for i, to := range forbidden {
+		c, err := r.a.echo(to, 56, 100+i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	r.a.reaches(netip.MustParseAddr("10.0.1.1"))
+	c, err := r.a.echo(beyond, 56, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	from := beyond.As4()
+	for _, f := range nic.until(func(f []byte) bool { return len(f) > 34 && bytes.Equal(f[26:30], from[:]) && f[34] == 0 }) {
+		for _, to := range forbidden {
+			if a := to.As4(); len(f) > 34 && bytes.Equal(f[26:30], a[:]) {
+				t.Errorf("%s answers: %x", to, f)
+			}
+		}
+	}
+}
+
+func TestPackets_theRouterOffersItsServicesAndNoMore(t *testing.T) {
+	r := newRoom(t)
+	router := r.router("cairn-00002a")
+	metadata := network.MetadataAddress()
+	offered := r.listenTCP(router, netip.AddrPortFrom(metadata, 80))
+	hidden := r.listenTCP(router, netip.AddrPortFrom(metadata, 81))
+	for _, l := range []net.Listener{offered, hidden} {
+		to := l.Addr().(*net.TCPAddr).AddrPort()
+		r.connect(r.a.ns, to)
+	}
+	// Both were asked for, the hidden one last; then the offered one again.
+	r.connect(r.a.ns, offered.Addr().(*net.TCPAddr).AddrPort())
+	r.accept(offered)
+	r.accept(offered)
+	if tcp := hidden.(*net.TCPListener); r.pending(tcp) {
+		t.Error("a port that is not offered takes connections")
+	}
+}
+
+func TestPackets_aTapWithoutRulesPassesNothing(t *testing.T) {
+	r := newRoom(t)
+	seen := r.b.frames()
+	frame := func(word string) []byte {
+		return etherFrame(r.b.port.MAC, r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.a.port.Address, r.b.port.Address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word))))
+	}
+	tap := `"` + network.Tap(r.a.port.ID) + `" . ` + r.a.port.MAC.String()
+	key := network.TableKey{Family: network.FamilyBridge, Name: "cairn"}
+	types := []string{"ifname", "ether_addr"}
+	change := func(do func(*rules) error) {
+		if err := r.one.Network.host.rules(do); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(x *rules) error { return x.take(key, "macs", types, []string{tap}) })
+	r.a.inject(frame("without"))
+	change(func(x *rules) error { return x.add(key, "macs", types, []string{tap}) })
+	r.a.inject(frame("with them"))
+	for _, f := range seen.until(func(f []byte) bool { return bytes.Contains(f, []byte("with them")) }) {
+		if bytes.Contains(f, []byte("without")) {
+			t.Errorf("a frame has passed: %x", f)
+		}
+	}
+}

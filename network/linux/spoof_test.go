@@ -1,0 +1,119 @@
+package linux
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// pair is two guests of one network on one host: what one sends, the other sees.
+func pair(t *testing.T) (from, to *guest) {
+	t.Helper()
+	h := newWorld(t).host()
+	n := blue(42, nic("aaaaaaaaaaaa", 1, "10.0.1.10", h, h), nic("bbbbbbbbbbbb", 2, "10.0.1.11", h, h))
+	h.apply(n)
+	return h.guest(n, n.Ports[0]), h.guest(n, n.Ports[1])
+}
+
+// Each frame is sent between two that pass, so that one that does not arrive
+// was dropped and is not late.
+func TestSpoof_aGuestSendsAsItselfOnly(t *testing.T) {
+	a, b := pair(t)
+	own, his := a.port.Address, b.port.Address
+	mac, to := a.port.MAC, b.port.MAC
+	foreign := net.HardwareAddr{2, 0, 0, 0, 0, 9}
+	stolen, gateway := netip.MustParseAddr("10.0.1.99"), netip.MustParseAddr("10.0.1.1")
+	nobody, all := netip.IPv4Unspecified(), netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	udp := func(src, dst uint16) []byte { return udpPacket(src, dst, []byte("payload")) }
+	ip := func(from, to netip.Addr, u []byte) []byte { return ipPacket(from, to, unix.IPPROTO_UDP, u) }
+	patched := func(b []byte, at int, v byte) []byte { b[at] = v; return b }
+
+	for name, c := range map[string]struct {
+		frame  []byte
+		passes bool
+	}{
+		"its own packet":                    {etherFrame(to, mac, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), true},
+		"another MAC":                       {etherFrame(to, foreign, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), false},
+		"the neighbour's MAC":               {etherFrame(to, to, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), false},
+		"another address":                   {etherFrame(to, mac, unix.ETH_P_IP, ip(stolen, his, udp(1000, 2000))), false},
+		"the gateway's address":             {etherFrame(to, mac, unix.ETH_P_IP, ip(gateway, his, udp(1000, 2000))), false},
+		"no address":                        {etherFrame(to, mac, unix.ETH_P_IP, ip(nobody, his, udp(1000, 2000))), false},
+		"a fragment of another address":     {etherFrame(to, mac, unix.ETH_P_IP, patched(ip(stolen, his, udp(1000, 2000)), 7, 3)), false},
+		"its own broadcast":                 {etherFrame(broadcast, mac, unix.ETH_P_IP, ip(own, all, udp(1000, 2000))), true},
+		"a DHCP client without an address":  {etherFrame(broadcast, mac, unix.ETH_P_IP, ip(nobody, all, udp(68, 67))), true},
+		"a DHCP client to one":              {etherFrame(to, mac, unix.ETH_P_IP, ip(nobody, his, udp(68, 67))), false},
+		"a DHCP client of another MAC":      {etherFrame(broadcast, foreign, unix.ETH_P_IP, ip(nobody, all, udp(68, 67))), false},
+		"a DHCP client that renews":         {etherFrame(to, mac, unix.ETH_P_IP, ip(own, his, udp(68, 67))), true},
+		"a DHCP server":                     {etherFrame(to, mac, unix.ETH_P_IP, ip(own, his, udp(67, 68))), false},
+		"a DHCP server from another port":   {etherFrame(to, mac, unix.ETH_P_IP, ip(own, his, udp(1000, 68))), false},
+		"a DHCP server's broadcast":         {etherFrame(broadcast, mac, unix.ETH_P_IP, ip(own, all, udp(67, 68))), false},
+		"its own ARP request":               {etherFrame(broadcast, mac, unix.ETH_P_ARP, arpPacket(1, mac, own, his)), true},
+		"its own ARP answer":                {etherFrame(to, mac, unix.ETH_P_ARP, arpPacket(2, mac, own, his)), true},
+		"a probe before it uses an address": {etherFrame(broadcast, mac, unix.ETH_P_ARP, arpPacket(1, mac, nobody, own)), true},
+		"an ARP answer for the gateway":     {etherFrame(to, mac, unix.ETH_P_ARP, arpPacket(2, mac, gateway, his)), false},
+		"an ARP request as the gateway":     {etherFrame(broadcast, mac, unix.ETH_P_ARP, arpPacket(1, mac, gateway, his)), false},
+		"an ARP answer of another MAC":      {etherFrame(to, mac, unix.ETH_P_ARP, arpPacket(2, foreign, own, his)), false},
+		"an ARP answer in another's frame":  {etherFrame(to, foreign, unix.ETH_P_ARP, arpPacket(2, mac, own, his)), false},
+		"a probe of another MAC":            {etherFrame(broadcast, mac, unix.ETH_P_ARP, arpPacket(1, foreign, nobody, own)), false},
+		"an answer to a probe":              {etherFrame(to, mac, unix.ETH_P_ARP, arpPacket(2, mac, nobody, his)), false},
+		"ARP with short MACs":               {etherFrame(to, mac, unix.ETH_P_ARP, patched(arpPacket(2, mac, own, his), 4, 4)), false},
+		"ARP with long addresses":           {etherFrame(to, mac, unix.ETH_P_ARP, patched(arpPacket(2, mac, own, his), 5, 16)), false},
+		"IPv6":                              {etherFrame(to, mac, unix.ETH_P_IPV6, make([]byte, 60)), false},
+		"a VLAN's tag":                      {etherFrame(to, mac, unix.ETH_P_8021Q, append([]byte{0, 5, 8, 0}, ip(own, his, udp(1000, 2000))...)), false},
+		"a provider's VLAN tag":             {etherFrame(to, mac, unix.ETH_P_8021AD, append([]byte{0, 5, 8, 0}, ip(own, his, udp(1000, 2000))...)), false},
+		"a VLAN's tag of priority only":     {etherFrame(to, mac, unix.ETH_P_8021Q, append([]byte{0xe0, 0, 8, 0}, ip(own, his, udp(1000, 2000))...)), false},
+		"a kind of frame nobody knows":      {etherFrame(to, mac, 0x88b5, make([]byte, 60)), false},
+		"an 802.3 frame":                    {etherFrame(to, mac, 60, make([]byte, 60)), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := b.frames()
+			in.t = t
+			a.inject(c.frame)
+			last := etherFrame(to, mac, unix.ETH_P_IP, ip(own, his, udp(1, binary.BigEndian.Uint16([]byte("zz")))))
+			a.inject(last)
+			arrived := false
+			for _, f := range in.until(func(f []byte) bool { return bytes.HasPrefix(f, last) }) {
+				arrived = arrived || bytes.HasPrefix(f, c.frame[:min(len(c.frame), len(f))]) && bytes.Equal(f[6:12], c.frame[6:12])
+			}
+			if arrived != c.passes {
+				t.Errorf("it passes: %v", arrived)
+			}
+			_ = in.Close()
+		})
+	}
+}
+
+// A frame to the bridge itself, or to its group addresses, would be the host's.
+func TestSpoof_theHostHearsNothingFromItsBridges(t *testing.T) {
+	h := newWorld(t).host()
+	n := blue(42, nic("aaaaaaaaaaaa", 1, "10.0.1.10", h, h), nic("bbbbbbbbbbbb", 2, "10.0.1.11", h, h))
+	h.apply(n)
+	a, b := h.guest(n, n.Ports[0]), h.guest(n, n.Ports[1])
+	server := h.listenUDP(h.Network.host.ns, netip.AddrPortFrom(h.address, 7000))
+	answers := a.frames()
+	for _, to := range []net.HardwareAddr{
+		h.macOf("cb00002a"), h.macOf("ctaaaaaaaaaaaa"), h.macOf("cg00002a"), broadcast,
+		{1, 0x80, 0xc2, 0, 0, 0}, {1, 0x80, 0xc2, 0, 0, 0xe}, {1, 0, 0x5e, 0, 0, 1},
+	} {
+		a.inject(etherFrame(to, a.port.MAC, unix.ETH_P_IP, ipPacket(a.port.Address, h.address, unix.IPPROTO_UDP, udpPacket(7, 7000, []byte("from a guest")))))
+		a.inject(etherFrame(to, a.port.MAC, unix.ETH_P_ARP, arpPacket(1, a.port.MAC, a.port.Address, h.address)))
+	}
+	// The bridge has dealt with all of them when it has passed one on.
+	a.reaches(b.port.Address)
+	for _, f := range answers.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP && f[34] == 0 }) {
+		if binary.BigEndian.Uint16(f[12:]) == unix.ETH_P_ARP && bytes.Equal(f[28:32], h.address.AsSlice()) {
+			t.Errorf("the host answers ARP: %x", f)
+		}
+	}
+	self := h.listenUDP(h.Network.host.ns, netip.AddrPortFrom(h.address, 0))
+	if _, err := self.WriteTo([]byte("from the host"), server.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := h.read(server); string(got) != "from the host" {
+		t.Errorf("the host hears %q", got)
+	}
+}
