@@ -23,13 +23,7 @@ func viewOf(t testing.TB, d api.HostDesired, vni uint32) *view {
 	return views[vni]
 }
 
-func hw(s string) mac {
-	m, err := net.ParseMAC(s)
-	if err != nil {
-		panic(err)
-	}
-	return mac(m)
-}
+func hw(s string) mac { return mac(hwOf(s)) }
 
 // query is a message of the client with macA.
 func query(kind dhcpv4.MessageType, o ...dhcpv4.Modifier) *dhcpv4.DHCPv4 {

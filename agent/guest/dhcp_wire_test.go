@@ -17,21 +17,27 @@ import (
 // client opens a DHCP client on a guest's NIC.
 func (n *namespace) client(t *testing.T, hw string, o ...nclient4.ClientOpt) *nclient4.Client {
 	t.Helper()
-	m, err := net.ParseMAC(hw)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var c *nclient4.Client
 	n.mustRun(t, func() error {
 		conn, err := nclient4.NewRawUDPConn("eth0", nclient4.ClientPort)
 		if err != nil {
 			return err
 		}
-		c, err = nclient4.NewWithConn(conn, m, o...)
+		c, err = nclient4.NewWithConn(conn, hwOf(hw), o...)
 		return err
 	})
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// writeScript writes what udhcpc is to run.
+func writeScript(t *testing.T, commands string) string {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\n"+commands+"\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return script
 }
 
 func TestDHCP_givesWhatIsDesired(t *testing.T) {
@@ -98,10 +104,7 @@ func TestDHCP_servesUdhcpc(t *testing.T) {
 	if err := w.service().Set(t.Context(), oneGuest()); err != nil {
 		t.Fatal(err)
 	}
-	script := filepath.Join(t.TempDir(), "script")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\n[ $1 = bound ] && env\nexit 0\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	script := writeScript(t, "[ $1 = bound ] && env; exit 0")
 	for _, flags := range [][]string{nil, {"-B"}} { // without and with the broadcast flag
 		out, err := g.command(patient(t), "busybox", append([]string{"udhcpc", "-i", "eth0", "-f", "-q", "-n", "-R", "-s", script, "-O", "staticroutes", "-O", "mtu"}, flags...)...)
 		if err != nil {

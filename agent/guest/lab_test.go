@@ -16,15 +16,12 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/cairn-cloud/cairn/agent"
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/network"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds what a test waits for; nothing is measured by it.
 const patience = 20 * time.Second
@@ -197,6 +194,9 @@ func (w *wires) remove(vni uint32, r *namespace) (gone func()) {
 // the way to the metadata's.
 func (w *wires) uplink(r, outside *namespace, address string) {
 	w.t.Helper()
+	passes := r.link(w.t, func(u netlink.LinkUpdate) bool {
+		return u.Link.Attrs().Name == network.UplinkLink && u.Link.Attrs().OperState == netlink.OperUp
+	})
 	r.mustRun(w.t, func() error {
 		v := &netlink.Veth{
 			LinkAttrs: netlink.LinkAttrs{Name: network.UplinkLink}, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(outside.file.Fd())),
@@ -222,6 +222,7 @@ func (w *wires) uplink(r, outside *namespace, address string) {
 		return errors.Join(netlink.LinkSetUp(l), addAddress(l, address),
 			netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: metadata, Scope: netlink.SCOPE_LINK}))
 	})
+	passes()
 }
 
 // name puts a namespace where the service looks for a network's router. A link
@@ -240,11 +241,7 @@ func (w *wires) name(vni uint32, r *namespace) {
 func (w *wires) guest(vni uint32, hw string) *namespace {
 	w.t.Helper()
 	g := newNamespace(w.t)
-	m, err := net.ParseMAC(hw)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.plug(vni, g, "eth0", m)
+	w.plug(vni, g, "eth0", hwOf(hw))
 	return g
 }
 
@@ -344,6 +341,14 @@ const (
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 func addr(s string) netip.Addr     { return netip.MustParseAddr(s) }
+
+func hwOf(s string) net.HardwareAddr {
+	m, err := net.ParseMAC(s)
+	if err != nil {
+		panic(err)
+	}
+	return m
+}
 
 func nothing() api.HostDesired {
 	return api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}}
