@@ -276,18 +276,18 @@ func TestUpload_doesNotRepeatWhatTheServerRefuses(t *testing.T) {
 }
 
 func TestUpload_givesUpWhenNothingArrives(t *testing.T) {
-	patches := 0
+	var patches atomic.Int64
 	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodHead {
 			w.Header().Set("Upload-Offset", "0")
 			return
 		}
-		patches++
+		patches.Add(1)
 		panic(http.ErrAbortHandler)
 	})
 	err := c.Upload(context.Background(), "p", "i", strings.NewReader("x"), nil)
-	if err == nil || patches != 5 {
-		t.Errorf("%d times: %v", patches, err)
+	if err == nil || patches.Load() != 5 {
+		t.Errorf("%d times: %v", patches.Load(), err)
 	}
 }
 
