@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// node is a directory or a file of the metadata.
+// node is a directory or a file of the metadata. It is never changed.
 type node struct {
 	file    []byte // nil in a directory
 	dir     map[string]*node
@@ -52,9 +52,9 @@ func (n *node) content() []byte {
 // the one that brought in what they need.
 var versions = []string{"2009-04-04", "2016-09-02", "2018-09-24", "2021-03-23", "latest"}
 
-// tree is all that a guest finds at the service: EC2's layout, with only what is
+// treeOf is all that a guest finds at the service: EC2's layout, with only what is
 // true here, and the files of cloud-init's NoCloud.
-func tree(g guest) (*node, error) {
+func treeOf(g guest) (*node, error) {
 	version := map[string]*node{"meta-data": ec2Meta(g)}
 	names := []string{"meta-data"}
 	if g.instance.UserData != "" {

@@ -118,7 +118,7 @@ func (m *metadata) get(w http.ResponseWriter, r *http.Request, g guest) {
 		refuse(w, http.StatusUnauthorized, "the token is not this instance's, or is over: PUT /latest/api/token for another")
 		return
 	}
-	root, err := tree(g)
+	root, err := g.tree()
 	if err != nil {
 		refuse(w, http.StatusInternalServerError, "the metadata could not be made")
 		return

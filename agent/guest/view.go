@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 
 	"github.com/cairn-cloud/cairn/agent"
 	"github.com/cairn-cloud/cairn/api"
@@ -27,6 +28,7 @@ type guest struct {
 	known    bool // the instance is to be on this host; without it there is only a port
 	instance api.HostInstance
 	nics     []nic // in the guest's order
+	tree     func() (*node, error)
 }
 
 // nic is a port as its guest sees it.
@@ -95,6 +97,8 @@ func guestOf(want api.HostDesired, u agent.Underlay, instance string) guest {
 	for at := range g.nics {
 		g.nics[at].routes = routesOf(g.nics, at)
 	}
+	of := g
+	g.tree = sync.OnceValues(func() (*node, error) { return treeOf(of) }) // most never ask again
 	return g
 }
 
