@@ -13,6 +13,7 @@
 //	keys.go record.go object.go   what is in etcd, and how three records become one object
 //	tables.go view.go             the copy in memory: persistent B-trees, so that a snapshot costs nothing
 //	feed.go list.go mirror.go     list once, watch from there, publish revision by revision
+//	adopt.go                      what this process has written it need not read again
 //	history.go watch.go           the last revisions, from which watchers are served
 //	change.go claims.go stage.go  a Change becomes comparisons and writes, on an overlay
 //	pipeline.go transaction.go    many changes become one transaction; conflicts, unknown results

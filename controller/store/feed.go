@@ -63,7 +63,7 @@ func (s *Etcd) take(events []*clientv3.Event) {
 	if len(events) == 0 {
 		return
 	}
-	t := s.mirror.view().t.copy()
+	t, own := s.mirror.view().t, false // own: not yet seen by anybody
 	var moments []moment
 	rev := int64(0)
 	for len(events) > 0 {
@@ -72,7 +72,17 @@ func (s *Etcd) take(events []*clientv3.Event) {
 		for n < len(events) && events[n].Kv.ModRevision == rev {
 			n++
 		}
-		if m := s.moment(t, rev, events[:n]); len(m.events) > 0 {
+		var m moment
+		if ready := s.adopt(t, rev, events[:n]); ready != nil {
+			m = t.moment(rev, ready, events[:n])
+			t, own = ready, false
+		} else {
+			if !own {
+				t, own = t.copy(), true
+			}
+			m = s.moment(t, rev, events[:n])
+		}
+		if len(m.events) > 0 {
 			moments = append(moments, m)
 		}
 		events = events[n:]
@@ -84,6 +94,7 @@ func (s *Etcd) take(events []*clientv3.Event) {
 // moment applies one transaction and makes of it one change an object, in the
 // order of their first keys: every process comes to the same one.
 func (s *Etcd) moment(t *tables, rev int64, events []*clientv3.Event) moment {
+	m := moment{rev: rev}
 	var order []touched
 	before := map[touched]*entry{}
 	for _, e := range events {
@@ -94,17 +105,35 @@ func (s *Etcd) moment(t *tables, rev int64, events []*clientv3.Event) moment {
 			order = append(order, on)
 		}
 	}
-	m := moment{rev: rev}
 	for _, on := range order {
-		e := api.WatchEvent{Cursor: api.Cursor{Revision: rev, Index: len(m.events) + 1}, Type: api.EventPut, Kind: on.kind}
-		if now := t.get(on.kind, on.id); now != nil {
-			e.Object = now.obj
-		} else if was := before[on]; was != nil {
-			e.Type, e.Object = api.EventDelete, was.obj
-		} else {
-			continue
-		}
-		m.events = append(m.events, e)
+		m.add(on.kind, before[on], t.get(on.kind, on.id))
 	}
 	return m
+}
+
+// moment is the same of a transaction that was applied already.
+func (t *tables) moment(rev int64, after *tables, events []*clientv3.Event) moment {
+	m := moment{rev: rev}
+	seen := make(map[touched]bool, len(events))
+	for _, e := range events {
+		if on, _ := subject(string(e.Kv.Key)); on.id != "" && !seen[on] {
+			seen[on] = true
+			m.add(on.kind, t.get(on.kind, on.id), after.get(on.kind, on.id))
+		}
+	}
+	return m
+}
+
+// add adds what became of one object.
+func (m *moment) add(kind string, was, now *entry) {
+	e := api.WatchEvent{Cursor: api.Cursor{Revision: m.rev, Index: len(m.events) + 1}, Type: api.EventPut, Kind: kind}
+	switch {
+	case now != nil:
+		e.Object = now.obj
+	case was != nil:
+		e.Type, e.Object = api.EventDelete, was.obj
+	default:
+		return
+	}
+	m.events = append(m.events, e)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -28,8 +29,10 @@ type Etcd struct {
 	queue    queue
 
 	// The pipeline's own.
-	writer writer
-	day    day
+	writer  writer
+	day     day
+	flight  atomic.Pointer[flight] // what it has sent
+	adopted atomic.Int64           // how often the feed has brought that as it was foreseen
 
 	leases    context.Context // that of sessions; ends with the store
 	endLeases context.CancelFunc

@@ -85,12 +85,12 @@ func (st *stage) count(key string, old count, had bool, amounts map[string]int64
 	if len(amounts) == 0 {
 		t.counts.Delete(key)
 	} else {
-		t.counts.Set(key, count{amounts: amounts})
+		t.counts.Set(key, count{amounts: amounts, mod: st.pending()})
 	}
 }
 
 func (st *stage) remember(i *Idempotency) {
-	st.own(func() { st.t.idem.Delete(i.Key) }).idem.Set(i.Key, &remembered{Idempotency: *i})
+	st.own(func() { st.t.idem.Delete(i.Key) }).idem.Set(i.Key, &remembered{Idempotency: *i, mod: st.pending()})
 }
 
 // back takes back a change that is not to be in the stage after all. It must

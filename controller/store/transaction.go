@@ -50,6 +50,8 @@ func (s *Etcd) transact(ctx context.Context, st *stage) (int64, error) {
 	}
 	cmps := append(st.compares(), s.writer.compare())
 	ops := append(st.operations(day), s.writer.put(day))
+	s.flight.Store(&flight{base: st.base.t, t: st.t, rev: st.pending(), mark: mark{s.writer.key, s.writer.n}, ops: len(ops)})
+	defer s.flight.Store(nil)
 	r, err := s.send(ctx, cmps, ops)
 	var rev int64
 	switch {
