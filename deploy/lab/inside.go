@@ -37,7 +37,7 @@ func Inside(ctx context.Context, name, specFile string, power io.Reader, log *sl
 	if err := m.mount(); err != nil {
 		return err
 	}
-	if err := unix.Sethostname([]byte(name)); err != nil {
+	if err := m.name(name); err != nil {
 		return fmt.Errorf("name the machine %s: %w", name, err)
 	}
 	return supervise(ctx, m.Programs, log)
@@ -67,6 +67,28 @@ func (m machine) mount() error {
 		}
 	}
 	return nil
+}
+
+// name names the machine. A host also has to find the address of its name by
+// itself: libvirt asks for it at every start of a guest, and where no name server
+// can be reached, that would take ten seconds.
+func (m machine) name(name string) error {
+	if err := unix.Sethostname([]byte(name)); err != nil {
+		return err
+	}
+	if !m.Network {
+		return nil
+	}
+	const hosts = "/run/hosts"
+	if err := os.WriteFile(hosts, fmt.Appendf(nil, "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 %s\n", name), 0o644); err != nil {
+		return err
+	}
+	// This machine may have no such file to mount it over.
+	f, err := os.OpenFile("/etc/hosts", os.O_CREATE|os.O_RDONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), unix.Mount(hosts, "/etc/hosts", "", unix.MS_BIND, ""))
 }
 
 // restartAfter keeps a program that fails at once from doing so all the time.

@@ -28,6 +28,7 @@ func TestCloud(t *testing.T) {
 	})
 	b.up()
 	b.up() // and again: what runs is left alone
+	b.part("names", hostsKnowTheirNames)
 	b.part("empty", rememberKeys)
 	b.part("make", makeGuests)
 	b.part("networks", networksReachAndDoNot)
@@ -38,6 +39,16 @@ func TestCloud(t *testing.T) {
 	b.part("kill", everyPartIsKilled)
 	b.part("alone", hostsStandAlone)
 	b.part("delete", nothingIsLeft)
+}
+
+// hostsKnowTheirNames: without asking a name server, which they cannot reach;
+// every start of a guest would wait for its answer.
+func hostsKnowTheirNames(b *bed) {
+	for _, h := range hostNames() {
+		if out := b.on(h, "getent", "-s", "files", "ahosts", h); !strings.Contains(out, h) {
+			b.Errorf("%s finds itself at %q", h, out)
+		}
+	}
 }
 
 // guest is an instance of the test.
