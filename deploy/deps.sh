@@ -10,8 +10,8 @@ packages=(
 	gcc libc6-dev ca-certificates git
 	# a host
 	qemu-system-x86 qemu-utils ipxe-qemu libvirt-daemon libvirt-daemon-driver-qemu
-	# a person who looks at one, and tests that do: virsh, nft, ip, ping, ssh
-	libvirt-clients nftables iproute2 iputils-ping openssh-client
+	# a person who looks at one, and tests that do: virsh, nft, ip, ping, pgrep, ssh
+	libvirt-clients nftables iproute2 iputils-ping procps openssh-client
 	# the guest images
 	busybox-static mtools syslinux e2fsprogs fdisk mmdebstrap
 )
