@@ -33,7 +33,7 @@ type Service struct {
 	o      Options
 	tokens tokens
 
-	mu      sync.Mutex // one Set, Close or ConfigDrive at a time
+	mu      sync.Mutex // one Set or Close at a time
 	closed  bool
 	servers map[uint32]*server // by VNI
 }
