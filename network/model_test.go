@@ -33,11 +33,8 @@ func (m *model) do(op Op) error {
 	if err := m.try(op); err != nil {
 		return fmt.Errorf("%s: %w", op, err)
 	}
-	if t, ok := m.Host.Tables[hostKey]; ok { // else the agent remembers
-		m.ForwardingWasOff = t.Sets[setOurs][elementForwarding]
-	}
-	if m.Host.Settings[forwarding] == "0" && len(m.Host.Tables) == 0 {
-		m.ForwardingWasOff = false
+	if off, known := ForwardingWasOff(m.Host); known { // else the agent remembers
+		m.ForwardingWasOff = off
 	}
 	return nil
 }

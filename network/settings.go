@@ -43,9 +43,12 @@ func RouterSettings(link string) map[SettingKey]string {
 	}
 }
 
-// ForwardingWasOff reads from the host's rules whether the host forwards
-// because of us; it is not known when the rules are not there.
+// IsForwarding tells whether it is the host's forwarding that is set.
+func (o PutSetting) IsForwarding() bool { return o.Namespace == "" && o.SettingKey == forwarding }
+
+// ForwardingWasOff reads from the host whether it forwards because of us. It is
+// not known when the host forwards and our rules, which tell, are not there.
 func ForwardingWasOff(host Space) (off, known bool) {
 	t, known := host.Tables[hostKey]
-	return t.Sets[setOurs][elementForwarding], known
+	return t.Sets[setOurs][elementForwarding], known || host.Settings[forwarding] == "0"
 }

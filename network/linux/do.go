@@ -47,7 +47,8 @@ func (s *space) do(op network.Op) error {
 	case network.PutTunnel:
 		return s.tunnel(o.TunnelKey, o.Host, s.links.NeighSet)
 	case network.RemoveTunnel:
-		return gone(s.tunnel(o.TunnelKey, netip.Addr{}, s.links.NeighDel))
+		// The address 0 means all hosts that the entry leads to.
+		return gone(s.tunnel(o.TunnelKey, netip.IPv4Unspecified(), s.links.NeighDel))
 	case network.PutNeighbour:
 		return s.neighbour(o.NeighbourKey, o.MAC, s.links.NeighSet)
 	case network.RemoveNeighbour:

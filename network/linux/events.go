@@ -2,160 +2,179 @@ package linux
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"strings"
-	"time"
+	"sync"
 
-	"github.com/google/nftables"
-	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/cairn-cloud/cairn/network"
 )
 
-// quiet is how long nothing must have happened until it is looked what became
-// of it: changes come in bursts, our own among them.
-const quiet = 100 * time.Millisecond
-
-// Events implements agent.Network. The kernel says that something has changed;
-// it is yielded only where what there is then differs from what was applied
-// last, so that what we do ourselves wakes nobody.
+// Events implements agent.Network. Every event of the kernel about what is ours
+// leads to a look at all of it, and is told only if that differs from what was
+// applied last: what Apply does itself does not. While one looks, more events
+// come together into one. An error says that events may have been missed.
 func (n *Network) Events(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		for ctx.Err() == nil {
-			err := n.watch(ctx, func(what string) bool { return yield(what, nil) })
-			if errors.Is(err, errEnough) || ctx.Err() != nil {
+		w := &watch{n: n, wake: make(chan struct{}, 1), lost: make(chan error, 1), routers: map[string]*ear{}}
+		defer w.close()
+		if err := w.open(); err != nil {
+			yield("", fmt.Errorf("listen to the kernel: %w", err))
+			return
+		}
+		for {
+			select {
+			case <-ctx.Done():
 				return
-			}
-			if !yield("", err) || !pause(ctx, time.Second) {
-				return
+			case err := <-w.lost:
+				if !yield("", err) {
+					return
+				}
+			case <-w.wake:
+				what, err := w.look()
+				if (what != "" || err != nil) && !yield(what, err) {
+					return
+				}
 			}
 		}
 	}
 }
 
-var errEnough = errors.New("nobody listens any more")
+// watch listens to the host's namespace and to its routers'.
+type watch struct {
+	n       *Network
+	wake    chan struct{} // something may have changed
+	lost    chan error    // something may have been missed
+	host    *ear
+	names   *os.File // of namespaces: an inotify descriptor
+	routers map[string]*ear
+	wg      sync.WaitGroup
+}
 
-// watch yields until ctx ends, nobody listens, or the kernel's events are lost.
-func (n *Network) watch(ctx context.Context, yield func(string) bool) error {
-	changed, stop, err := n.subscribe()
-	if err != nil {
+func (w *watch) open() (err error) {
+	if err := os.MkdirAll(w.n.o.NamespaceDir, 0o755); err != nil {
 		return err
 	}
-	defer stop()
-	settled := time.NewTimer(quiet) // what happened before we listened counts too
-	defer settled.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case err := <-changed:
-			if err != nil {
-				return err
-			}
-			settled.Reset(quiet)
-		case <-settled.C:
-			what, err := n.drift()
-			if err != nil {
-				return err
-			}
-			if what != "" && !yield(what) {
-				return errEnough
-			}
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		return fmt.Errorf("watch %s: %w", w.n.o.NamespaceDir, err)
+	}
+	w.names = os.NewFile(uintptr(fd), "inotify")
+	if _, err := unix.InotifyAddWatch(fd, w.n.o.NamespaceDir, unix.IN_CREATE|unix.IN_DELETE|unix.IN_MOVE); err != nil {
+		return fmt.Errorf("watch %s: %w", w.n.o.NamespaceDir, err)
+	}
+	w.wg.Go(func() {
+		b := make([]byte, 1<<14)
+		for _, err := w.names.Read(b); err == nil; _, err = w.names.Read(b) {
+			w.touch()
 		}
+	})
+	if w.host, err = w.listen("", w.n.host.ns); err != nil {
+		return err
+	}
+	w.touch() // what came before is seen now
+	return nil
+}
+
+func (w *watch) touch() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
 	}
 }
 
-// drift says what is not as it was applied last; "" when all is, or nothing was.
-func (n *Network) drift() (what string, err error) {
+func (w *watch) miss(err error) {
+	select {
+	case w.lost <- err:
+	default:
+	}
+}
+
+func (w *watch) close() {
+	if w.names != nil {
+		_ = w.names.Close()
+	}
+	if w.host != nil {
+		w.host.close()
+	}
+	for _, e := range w.routers {
+		e.close()
+	}
+	w.wg.Wait()
+}
+
+// look tells in words what differs from what is wanted.
+func (w *watch) look() (string, error) {
+	if err := w.follow(); err != nil { // first, so that nothing is missed in between
+		return "", err
+	}
+	rest, err := w.n.rest()
+	const few = 5
+	what := network.Summary(rest)
+	if len(what) > few {
+		what = append(what[:few], fmt.Sprintf("… %d operations in all", len(rest)))
+	}
+	return strings.Join(what, "; "), err
+}
+
+// rest is what Apply of the last wanted would do now.
+func (n *Network) rest() (ops []network.Op, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.want == nil {
-		return "", nil
+		return nil, nil // nothing was applied, or not all of it: it will be applied again
 	}
-	k, err := n.open()
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, k.Close()) }()
+	k := n.open()
+	defer func() {
+		if e := k.Close(); err == nil {
+			err = e
+		}
+	}()
 	have, err := k.observe()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return strings.Join(network.Summary(network.Plan(*n.want, have)), ", "), nil
+	return network.Plan(*n.want, have), nil
 }
 
-// subscribe tells of changes of the host's links, addresses, neighbours and
-// rules. An error on the channel ends it: some may have been missed.
-func (n *Network) subscribe() (changed chan error, stop func(), err error) {
-	changed = make(chan error, 1)
-	say := func(err error) {
-		select {
-		case changed <- err:
-		default: // one that waits says it too, unless this one is an error
-			if err != nil {
-				select {
-				case <-changed:
-				default:
-				}
-				changed <- err
-			}
+// follow listens to the routers that there are, and to no others: to listen to
+// one keeps it from ending.
+func (w *watch) follow() error {
+	names, err := w.n.named()
+	if err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	for _, name := range names {
+		ns, err := netns.GetFromPath(w.n.path(name))
+		if err != nil {
+			continue // it went just now, and that is an event
+		}
+		if e, ok := w.routers[name]; ok && e.ns.Equal(ns) {
+			there[name] = true
+			_ = ns.Close()
+			continue
+		}
+		e, err := w.listen(name, ns)
+		if err != nil {
+			_ = ns.Close()
+			return fmt.Errorf("listen to the router %s: %w", name, err)
+		}
+		e.own = true
+		if old, ok := w.routers[name]; ok {
+			old.close()
+		}
+		w.routers[name], there[name] = e, true
+	}
+	for name, e := range w.routers {
+		if !there[name] {
+			e.close()
+			delete(w.routers, name)
 		}
 	}
-	done := make(chan struct{})
-	lost := func(err error) { say(fmt.Errorf("the kernel's events: %w", err)) }
-	links, addresses, neighbours := make(chan netlink.LinkUpdate, 64), make(chan netlink.AddrUpdate, 64), make(chan netlink.NeighUpdate, 64)
-	err = errors.Join(
-		netlink.LinkSubscribeWithOptions(links, done, netlink.LinkSubscribeOptions{Namespace: &n.host.ns, ErrorCallback: lost}),
-		netlink.AddrSubscribeWithOptions(addresses, done, netlink.AddrSubscribeOptions{Namespace: &n.host.ns, ErrorCallback: lost}),
-		netlink.NeighSubscribeWithOptions(neighbours, done, netlink.NeighSubscribeOptions{Namespace: &n.host.ns, ErrorCallback: lost}),
-	)
-	if err != nil {
-		close(done)
-		return nil, nil, fmt.Errorf("subscribe to the kernel's events: %w", err)
-	}
-	rules, err := nftables.New(nftables.WithNetNSFd(int(n.host.ns)), nftables.AsLasting())
-	if err != nil {
-		close(done)
-		return nil, nil, fmt.Errorf("subscribe to changes of rules: %w", err)
-	}
-	monitor := nftables.NewMonitor()
-	generations, err := rules.AddGenerationalMonitor(monitor)
-	if err != nil {
-		close(done)
-		return nil, nil, errors.Join(fmt.Errorf("subscribe to changes of rules: %w", err), rules.CloseLasting())
-	}
-	ended := make(chan struct{}, 4)
-	go forward(links, say, ended)
-	go forward(addresses, say, ended)
-	go forward(neighbours, say, ended)
-	go forward(generations, say, ended)
-	return changed, func() {
-		close(done)
-		_ = monitor.Close() // it ends with its socket
-		_ = rules.CloseLasting()
-		for range cap(ended) {
-			<-ended
-		}
-	}, nil
-}
-
-// forward makes of each event that something has changed.
-func forward[T any](events <-chan T, say func(error), ended chan<- struct{}) {
-	for range events {
-		say(nil)
-	}
-	ended <- struct{}{}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return nil
 }

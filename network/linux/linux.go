@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vishvananda/netns"
 
@@ -25,10 +26,12 @@ type Network struct {
 	o    Options
 	host *space
 
-	mu     sync.Mutex // one looks or changes at a time
-	want   *network.Desired
-	seen   *network.Observed
-	wasOff bool // see network.Observed.ForwardingWasOff
+	mu     sync.Mutex       // one looks or changes at a time
+	want   *network.Desired // that was applied last, all of it
+	wasOff bool             // see network.Observed.ForwardingWasOff
+
+	seen        atomic.Pointer[view]
+	eventBuffer int // of each socket that listens, in bytes
 }
 
 // Open opens the way to the kernel. It changes nothing. Close must be called.
@@ -47,7 +50,7 @@ func Open(o Options) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the host's network namespace: %w", err)
 	}
-	return &Network{o: o, host: host}, nil
+	return &Network{o: o, host: host, eventBuffer: 1 << 20}, nil
 }
 
 // Close lets go of the kernel. All stays as it is.
@@ -61,10 +64,7 @@ func (n *Network) Apply(ctx context.Context, want network.Desired) (done []strin
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.want = nil
-	k, err := n.open()
-	if err != nil {
-		return nil, err
-	}
+	k := n.open()
 	defer func() { err = errors.Join(err, k.Close()) }()
 	have, err := k.observe()
 	if err != nil {
@@ -96,6 +96,9 @@ func (k *kernel) carryOut(ctx context.Context, ops []network.Op) (done []network
 		e := k.do(op)
 		if e == nil {
 			done = append(done, op)
+			if s, ok := op.(network.PutSetting); ok && s.IsForwarding() {
+				k.wasOff = s.Value == "1"
+			}
 			continue
 		}
 		err = errors.Join(err, fmt.Errorf("%s: %w", op, e))

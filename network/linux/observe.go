@@ -29,7 +29,11 @@ func (k *kernel) observe() (network.Observed, error) {
 		}
 	}
 	k.remember(&have)
-	k.seen = &have
+	seen := &view{Observed: have, names: map[string]map[int]string{"": k.host.names()}}
+	for name, s := range k.routers {
+		seen.names[name] = s.names()
+	}
+	k.seen.Store(seen)
 	return have, nil
 }
 

@@ -56,9 +56,9 @@ type kernel struct {
 }
 
 // open begins to look or change. Close must be called.
-func (n *Network) open() (*kernel, error) {
+func (n *Network) open() *kernel {
 	n.host.index = map[string]int{}
-	return &kernel{Network: n, routers: map[string]*space{}}, nil
+	return &kernel{Network: n, routers: map[string]*space{}}
 }
 
 // Close ends it.

@@ -132,7 +132,9 @@ func (w *world) host() *host {
 		)
 	})
 	w.in(ns, func(x *netlink.Handle) error {
-		if err := errors.Join(up(x, "lo"), up(x, "eth0", h.address.String()+"/24")); err != nil {
+		// Its own IPv6 comes up at a time of its own.
+		v6 := os.WriteFile("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", []byte("1"), 0)
+		if err := errors.Join(v6, up(x, "lo"), up(x, "eth0", h.address.String()+"/24")); err != nil {
 			return err
 		}
 		eth, err := x.LinkByName("eth0")
