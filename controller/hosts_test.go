@@ -137,6 +137,12 @@ func TestReport_onlyTheHostsOwnUnderTheCurrentEpoch(t *testing.T) {
 	refused(t, c.report(h1, id, 1, "flying"), 422, "invalid_value", "[0].instance.state")
 	refused(t, c.b.Report(c.ctx, h1, []api.Report{{Kind: api.KindHost, ID: h2, Host: &api.HostStatus{}}}), 403, "not_your_host", "[0].id")
 	refused(t, c.b.Report(c.ctx, h1, []api.Report{{Kind: api.KindNetwork, ID: c.network}}), 422, "invalid_value", "[0]")
+	var large api.InstanceStatus
+	large.State = api.StateRunning
+	for n := range 1000 {
+		large.Conditions = append(large.Conditions, api.Condition{Type: fmt.Sprint("T", n), Reason: strings.Repeat("x", 100)})
+	}
+	refused(t, c.b.Report(c.ctx, h1, []api.Report{{Kind: api.KindInstance, ID: id, Epoch: 1, Instance: &large}}), 422, "invalid_value", "[0].instance")
 	if v := c.view(); v.Revision() != before || c.getInstance(id).Status.State != api.StateRunning {
 		t.Errorf("reports that say nothing new, or nothing that may be said, were written: revision %d, was %d", v.Revision(), before)
 	}

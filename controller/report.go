@@ -81,7 +81,11 @@ func (r *reporting) add(n int, rep *api.Report) error {
 	r.merge(o, rep)
 	was, is := old.StatusPtr().GetStatus(), o.StatusPtr().GetStatus()
 	is.Conditions = r.conditions(k.Name, was, is)
-	if !sameJSON(old.StatusPtr(), o.StatusPtr()) {
+	before, after := asJSON(old.StatusPtr()), asJSON(o.StatusPtr())
+	if len(after) > maxStatus {
+		return api.NewProblem(422, "invalid_value", fmt.Sprintf("[%d].%s", n, rep.Kind), "", "a status of %d bytes is more than %d", len(after), maxStatus)
+	}
+	if before != after {
 		r.change.Status = append(r.change.Status, o)
 	}
 	r.events(old, rep.Events)
@@ -179,10 +183,12 @@ func (r *reporting) conditions(kind string, was, is *api.Status) []api.Condition
 	return kept.Conditions
 }
 
-// maxEvents and maxText bound what an agent can write in one report.
+// These bound what an agent can write in one report: a host that was taken over
+// must not fill the store.
 const (
 	maxEvents = 16
 	maxText   = 1024
+	maxStatus = 64 << 10
 )
 
 // events adds what the agent says has happened. The ID comes from the content,
@@ -212,11 +218,10 @@ func clip(s string) string {
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
-func sameJSON(a, b any) bool {
-	x, err := json.Marshal(a)
-	y, err2 := json.Marshal(b)
-	if err != nil || err2 != nil {
+func asJSON(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
 		panic("controller: a status that does not marshal")
 	}
-	return string(x) == string(y)
+	return string(b)
 }
