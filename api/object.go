@@ -1,9 +1,6 @@
 package api
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Object is a resource of any kind. Every kind gets GetMeta, SpecPtr and
 // StatusPtr from Resource, and writes the other three itself.
@@ -158,22 +155,4 @@ type Ref struct {
 // NameClaim is the claim on a resource's name in its project and kind.
 func NameClaim(kind string, m *Meta) Unique {
 	return Unique{Key: "name/" + kind + "/" + m.Project + "/" + m.Name, Field: "name", Code: "name_taken"}
-}
-
-// Clone returns a deep copy. Cached objects are shared and must not be changed;
-// whoever wants to change one clones it first.
-func Clone[T Object](o T) T {
-	b, err := json.Marshal(o)
-	if err != nil {
-		panic("api: a resource that does not marshal: " + err.Error())
-	}
-	k, ok := KindOf(o)
-	if !ok {
-		panic("api: an object of no kind")
-	}
-	c := k.New()
-	if err := json.Unmarshal(b, c); err != nil {
-		panic("api: a resource that does not unmarshal: " + err.Error())
-	}
-	return c.(T)
 }

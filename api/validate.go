@@ -36,17 +36,18 @@ func validateLabels(at string, labels map[string]string) (f Faults) {
 	}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		v := labels[k]
-		if !isLabelWord(k) || k == "" {
+		if !IsLabelWord(k) || k == "" {
 			f.Add(at+"."+k, "use 1 to 63 letters, digits, dots, slashes, dashes and underscores", "%q is not a label's key", k)
 		}
-		if !isLabelWord(v) {
+		if !IsLabelWord(v) {
 			f.Add(at+"."+k, "use up to 63 letters, digits, dots, slashes, dashes and underscores", "%q is not a label's value", v)
 		}
 	}
 	return f
 }
 
-func isLabelWord(s string) bool {
+// IsLabelWord tells whether s can be the value of a label, or its key if it is not empty.
+func IsLabelWord(s string) bool {
 	if len(s) > 63 {
 		return false
 	}

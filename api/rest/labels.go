@@ -36,23 +36,12 @@ func parseSelector(s string) (selector, error) {
 		} else if k, v, ok := strings.Cut(term, "="); ok {
 			t = labelTerm{k, strings.TrimPrefix(v, "="), labelIs} // "==" is a habit of many
 		}
-		if t.key == "" || !labelWord(t.key) || !labelWord(t.value) {
+		if t.key == "" || !api.IsLabelWord(t.key) || !api.IsLabelWord(t.value) {
 			return nil, api.NewProblem(400, "invalid_parameter", "labels", "give terms such as app=web,tier!=db,canary", "%q is not a condition on a label", term)
 		}
 		sel = append(sel, t)
 	}
 	return sel, nil
-}
-
-func labelWord(s string) bool {
-	for _, c := range []byte(s) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '/', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return len(s) <= 63
 }
 
 func (s selector) matches(labels map[string]string) bool {
