@@ -139,6 +139,16 @@ func (n *connection) in(ctx context.Context, k api.Kind) (string, error) {
 	return n.resolved, nil
 }
 
+// open is what every command begins with: the client, and the project to work in.
+func (n *connection) open(ctx context.Context, k api.Kind) (*client.Client, string, error) {
+	c, err := n.dial()
+	if err != nil {
+		return nil, "", err
+	}
+	project, err := n.in(ctx, k)
+	return c, project, err
+}
+
 func (n *connection) close() {
 	if n.client != nil {
 		n.client.Close()

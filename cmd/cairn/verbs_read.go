@@ -108,11 +108,7 @@ func getCommand(n *connection, k api.Kind) *cobra.Command {
 			return usage(c, err)
 		}
 		defer n.close()
-		cl, err := n.dial()
-		if err != nil {
-			return err
-		}
-		project, err := n.in(c.Context(), k)
+		cl, project, err := n.open(c.Context(), k)
 		if err != nil {
 			return err
 		}
@@ -131,11 +127,7 @@ func consoleLogCommand(n *connection, k api.Kind) *cobra.Command {
 	c.Flags().Int64Var(&limit, "limit", 0, "only the last so many bytes (default: the server's)")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		defer n.close()
-		cl, err := n.dial()
-		if err != nil {
-			return err
-		}
-		project, err := n.in(c.Context(), k)
+		cl, project, err := n.open(c.Context(), k)
 		if err != nil {
 			return err
 		}

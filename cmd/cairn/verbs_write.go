@@ -43,11 +43,7 @@ func (ch *change) do(c *cobra.Command, ask func(ctx context.Context, cl *client.
 	}
 	n, ctx := ch.n, c.Context()
 	defer n.close()
-	cl, err := n.dial()
-	if err != nil {
-		return err
-	}
-	project, err := n.in(ctx, ch.kind)
+	cl, project, err := n.open(ctx, ch.kind)
 	if err != nil {
 		return err
 	}
