@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
@@ -74,32 +73,32 @@ func equalLabels(a, b map[string]string) bool {
 
 // changedSpec names the fields of the spec, by their JSON names, that differ.
 func changedSpec(old, o api.Object) []string {
-	x, y := fieldsOf(old.SpecPtr()), fieldsOf(o.SpecPtr())
 	var names []string
-	for k := range x {
-		if string(x[k]) != string(y[k]) {
-			names = append(names, "spec."+k)
-		}
-	}
-	for k := range y {
-		if _, ok := x[k]; !ok {
-			names = append(names, "spec."+k)
-		}
-	}
+	changedIn(reflect.ValueOf(old.SpecPtr()).Elem(), reflect.ValueOf(o.SpecPtr()).Elem(), &names)
 	slices.Sort(names)
 	return names
 }
 
-func fieldsOf(spec any) map[string]json.RawMessage {
-	b, err := json.Marshal(spec)
-	if err != nil {
-		panic("controller: a spec that does not marshal: " + err.Error())
+func changedIn(old, now reflect.Value, names *[]string) {
+	for i := range old.NumField() {
+		f := old.Type().Field(i)
+		if f.Anonymous {
+			changedIn(old.Field(i), now.Field(i), names)
+			continue
+		}
+		if !sameField(old.Field(i), now.Field(i)) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			*names = append(*names, "spec."+name)
+		}
 	}
-	m := map[string]json.RawMessage{}
-	if err := json.Unmarshal(b, &m); err != nil {
-		panic("controller: a spec that is no JSON object: " + err.Error())
+}
+
+// sameField tells whether readers see the same: an empty list is as none.
+func sameField(a, b reflect.Value) bool {
+	if k := a.Kind(); (k == reflect.Map || k == reflect.Slice) && a.Len() == 0 && b.Len() == 0 {
+		return true
 	}
-	return m
+	return reflect.DeepEqual(a.Interface(), b.Interface()) || asJSON(a.Interface()) == asJSON(b.Interface())
 }
 
 // immutable refuses a change of the named fields of the spec; "*" stands for all
