@@ -24,6 +24,7 @@ func apart(t *testing.T, path string, a, b reflect.Value) {
 		if a.Pointer() == b.Pointer() && (a.Kind() != reflect.Slice || a.Len() > 0) {
 			t.Errorf("%s is shared", path)
 		}
+	default: // it points at nothing
 	}
 	switch a.Kind() {
 	case reflect.Pointer:
@@ -46,6 +47,7 @@ func apart(t *testing.T, path string, a, b reflect.Value) {
 		}
 	case reflect.Interface, reflect.Func, reflect.Chan, reflect.Array, reflect.UnsafePointer:
 		t.Errorf("%s: Clone knows nothing of a %s", path, a.Type())
+	default: // a value of its own
 	}
 }
 

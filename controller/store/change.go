@@ -35,6 +35,7 @@ type delta struct {
 func (d *delta) empty() bool { return len(d.writes) == 0 }
 
 func (d *delta) need(key string, mod int64) { d.conds = append(d.conds, condition{key: key, mod: mod}) }
+
 func (d *delta) put(key string, value []byte) {
 	d.writes = append(d.writes, write{key: key, value: value})
 }

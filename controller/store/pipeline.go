@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -179,7 +180,7 @@ func (s *Etcd) runBatch(ctx context.Context, batch []*request) (bool, int) {
 		return true, 0
 	}
 	rev, err := s.transact(ctx, st)
-	if err == errConflict {
+	if errors.Is(err, errConflict) {
 		again := make([]*request, len(took))
 		for i, d := range took {
 			again[i] = d.r
