@@ -142,6 +142,11 @@ func (b *bed) tryOn(machine string, args ...string) (string, error) {
 // writes on its console.
 func (b *bed) until(what string, ask func() (done bool, last string)) {
 	b.Helper()
+	b.within(patience, what, ask)
+}
+
+func (b *bed) within(patience time.Duration, what string, ask func() (done bool, last string)) {
+	b.Helper()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	end := time.After(patience)

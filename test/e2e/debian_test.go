@@ -19,7 +19,8 @@ func debianComesUp(b *bed) {
 			"ssh", "-i", keyFile, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5",
 			"debian@10.10.0.50", command)
 	}
-	b.until("it lets its key in and cloud-init is done", func() (bool, string) {
+	// A whole system boots here, on an emulated processor, beside the other guests.
+	b.within(3*patience, "it lets its key in and cloud-init is done", func() (bool, string) {
 		out, err := ssh("cloud-init status --wait")
 		if err != nil {
 			out += "\n" + err.Error() + "\n" + b.console("deb")
