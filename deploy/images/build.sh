@@ -29,7 +29,7 @@ download() { apt-get download -qq -o APT::Sandbox::User=root "$1"; }
 
 build() { # IMAGE
 	local inputs image=$out/$1.qcow2 work
-	inputs=$(cd "$here" && find build.sh "$1.sh" "$1/" out/kernel/*.deb -type f 2>/dev/null | sort | xargs sha256sum | sha256sum)
+	inputs=$(cd "$here" && find build.sh "$1".sh out/kernel/*.deb $([[ ! -d $1 ]] || echo "$1") -type f | sort | xargs sha256sum | sha256sum)
 	if [[ -f $image && $(cat "$image.inputs" 2>/dev/null) == "$inputs" ]]; then
 		return
 	fi
