@@ -16,7 +16,7 @@ import (
 
 // told is what Events has said.
 type told struct {
-	t    *testing.T
+	t    testing.TB
 	said chan string
 	lost chan error
 }

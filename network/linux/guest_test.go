@@ -29,7 +29,7 @@ const soon = 20 * time.Second
 // guest is the kernel of a guest: a namespace whose NIC is joined to the port's
 // tap by a cable of two file descriptors, as a NIC is by QEMU.
 type guest struct {
-	t      *testing.T
+	t      testing.TB
 	port   network.Port
 	ns     netns.NsHandle
 	tap    *os.File // the host's end of its cable
@@ -91,7 +91,7 @@ func (g *guest) plug(h *host) {
 
 // carried waits until a link has noticed that somebody is at the other end: only
 // then does its bridge pass packets.
-func carried(t *testing.T, ns netns.NsHandle, link string) {
+func carried(t testing.TB, ns netns.NsHandle, link string) {
 	t.Helper()
 	c, err := mdl.Dial(unix.NETLINK_ROUTE, &mdl.Config{NetNS: int(ns), Groups: 1 << (unix.RTNLGRP_LINK - 1)})
 	if err == nil {
@@ -232,7 +232,7 @@ func (g *guest) reaches(to netip.Addr) {
 // nicSocket reads whole frames.
 type nicSocket struct {
 	*packet.Conn
-	t *testing.T
+	t testing.TB
 }
 
 // frames reads all frames that the guest's NIC sends and gets.
@@ -241,7 +241,7 @@ func (g *guest) frames() *nicSocket {
 	return framesOf(g.t, g.ns, "eth0")
 }
 
-func framesOf(t *testing.T, ns netns.NsHandle, link string) *nicSocket {
+func framesOf(t testing.TB, ns netns.NsHandle, link string) *nicSocket {
 	t.Helper()
 	s := &nicSocket{t: t}
 	err := within(ns, func() error {

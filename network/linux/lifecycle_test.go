@@ -38,7 +38,7 @@ func (h *host) rest(want network.Desired) []string {
 }
 
 // run runs a program on a host, and returns what it prints.
-func run(t *testing.T, ns netns.NsHandle, name string, args ...string) string {
+func run(t testing.TB, ns netns.NsHandle, name string, args ...string) string {
 	t.Helper()
 	var out []byte
 	err := within(ns, func() (err error) {

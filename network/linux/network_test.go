@@ -5,8 +5,11 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/cairn-cloud/cairn/agent"
 	"github.com/cairn-cloud/cairn/network"
 )
+
+var _ agent.Network = (*Network)(nil)
 
 // blue is a network of two subnets, seen from the host with that address.
 func blue(vni uint32, ports ...network.Port) network.Network {
@@ -26,23 +29,12 @@ func nic(id string, last byte, address string, host *host, at *host) network.Por
 
 func TestApply_twiceDoesNothingTheSecondTime(t *testing.T) {
 	w := newWorld(t)
-	a, b := w.host(), w.host()
-	n := blue(42, nic("aaaaaaaaaaaa", 1, "10.0.1.10", a, a), nic("bbbbbbbbbbbb", 2, "10.0.1.11", a, b))
-	done, err := a.Apply(t.Context(), a.desired(n))
-	if err != nil {
-		t.Fatal(err)
+	h := w.host()
+	want := h.desired(wide(42, h, w.host()))
+	if done, err := h.Apply(t.Context(), want); err != nil || len(done) == 0 {
+		t.Fatalf("it did %q (%v)", done, err)
 	}
-	for _, d := range done {
-		t.Log(d)
-	}
-	done, err = a.Apply(t.Context(), a.desired(n))
-	if err != nil || len(done) > 0 {
-		t.Fatalf("the second time did %q (%v)", done, err)
-	}
-	if done, err = a.Apply(t.Context(), network.Desired{}); err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range done {
-		t.Log(d)
+	if done, err := h.Apply(t.Context(), want); err != nil || len(done) > 0 {
+		t.Fatalf("the second time it did %q (%v)", done, err)
 	}
 }

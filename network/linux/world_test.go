@@ -27,12 +27,12 @@ var beyond = netip.MustParseAddr("203.0.113.1")
 // world is a machine room: hosts in namespaces, joined by a fabric, with a
 // router of the fabric that has the address beyond.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	fabric netns.NsHandle
 	hosts  int
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, fabric: newNamespace(t)}
 	w.in(w.fabric, func(h *netlink.Handle) error {
@@ -64,7 +64,7 @@ func (w *world) in(ns netns.NsHandle, do func(h *netlink.Handle) error) {
 }
 
 // newNamespace makes a namespace that has no name and ends with its last user.
-func newNamespace(t *testing.T) netns.NsHandle {
+func newNamespace(t testing.TB) netns.NsHandle {
 	t.Helper()
 	type made struct {
 		ns  netns.NsHandle
@@ -171,7 +171,7 @@ func (h *host) open(ns netns.NsHandle) {
 	})
 }
 
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(b []byte) (int, error) {
 	l.t.Helper()
