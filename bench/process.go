@@ -84,7 +84,7 @@ func (p *Process) Stop() error {
 
 // died says why a process that should run does not.
 func (p *Process) died() error {
-	b, _ := os.ReadFile(p.log) // what it said, where that is known
+	b, _ := os.ReadFile(p.log)                                                               // what it said, where that is known
 	return fmt.Errorf("%s ended (%v); it said:\n%s", p.Name, p.err, b[max(0, len(b)-4000):]) //nolint:errorlint // there may be no error
 }
 
