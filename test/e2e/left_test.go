@@ -75,9 +75,9 @@ func nothingIsLeft(b *bed) {
 	}
 }
 
-// mayStay are keys that go by themselves: what is held under a lease, and the
-// memory of writes. Everything else must be gone at once.
-var mayStay = regexp.MustCompile(`^/cairn/(event|events|spec/event|status/event|alive|session|sessions|leader|election|idempotency|done|day)`)
+// mayStay are keys that say who writes and what was asked for, and go by
+// themselves: a request that is sent again within a day is known by its key.
+var mayStay = regexp.MustCompile(`^/cairn/(idem|writer|controllers|alive|election)/|^/cairn/(spec|status)/event/`)
 
 // keys lists the store's keys that nobody holds under a lease, by looking into
 // the controller's own etcd while it does not run.
