@@ -259,6 +259,13 @@ func framesOf(t testing.TB, ns netns.NsHandle, link string) *nicSocket {
 	return s
 }
 
+func (s *nicSocket) send(frame []byte) {
+	s.t.Helper()
+	if _, err := s.WriteTo(frame, &packet.Addr{HardwareAddr: net.HardwareAddr(frame[:6])}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // until reads frames up to the one that is told, and returns all before it.
 func (s *nicSocket) until(last func(frame []byte) bool) (before [][]byte) {
 	s.t.Helper()

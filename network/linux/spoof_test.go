@@ -119,3 +119,43 @@ func TestSpoof_theHostHearsNothingFromItsBridges(t *testing.T) {
 		t.Errorf("the host hears %q", got)
 	}
 }
+
+// The bridge's own link is where the host would be: nothing comes up there, from
+// guests, from other hosts or from the router, and nothing that the host sends
+// there goes out.
+func TestSpoof_theHostIsOnNoBridge(t *testing.T) {
+	r := newRoom(t)
+	router, wire := r.router("cairn-00002a"), framesOf(t, r.two.Network.host.ns, "eth0")
+	bridge, gw, nic := framesOf(t, r.one.Network.host.ns, "cb00002a"), framesOf(t, router, "gw"), r.a.frames()
+	mac, out := r.one.macOf("cb00002a"), framesOf(t, r.one.Network.host.ns, "cb00002a")
+	ip := func(word string) []byte {
+		return ipPacket(r.b.port.Address, r.a.port.Address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word)))
+	}
+	r.a.inject(etherFrame(mac, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.port.Address, r.b.port.Address)))
+	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.port.Address, r.b.port.Address)))
+	gw.send(etherFrame(mac, r.b.port.MAC, unix.ETH_P_IP, ip("up")))
+	c := r.listenUDP(r.two.Network.host.ns, netip.AddrPortFrom(r.two.address, 5000))
+	if _, err := c.WriteTo(tunnelled(42, etherFrame(mac, r.b.port.MAC, unix.ETH_P_IP, ip("up"))), net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.one.address, 4789))); err != nil {
+		t.Fatal(err)
+	}
+	for _, to := range []net.HardwareAddr{broadcast, r.a.port.MAC, r.b.port.MAC, {2, 0xca, 0x1a, 0, 0, 1}} {
+		out.send(etherFrame(to, mac, unix.ETH_P_IP, ip("down")))
+	}
+	r.a.reaches(r.c.port.Address) // by the router and the tunnel: all before has gone its way
+	r.a.reaches(r.b.port.Address)
+	isPing := func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP }
+	isTunnelledPing := func(f []byte) bool { return len(f) > 100 && f[50+23] == unix.IPPROTO_ICMP }
+	for where, frames := range map[string][][]byte{"a guest": nic.until(isPing), "the router": gw.until(isPing), "another host": wire.until(isTunnelledPing)} {
+		for _, f := range frames {
+			if bytes.Contains(f, []byte("down")) {
+				t.Errorf("the host's frame has reached %s: %x", where, f)
+			}
+		}
+	}
+	out.send(etherFrame(mac, mac, unix.ETH_P_IP, ip("last"))) // what goes out is shown too
+	for _, f := range bridge.until(func(f []byte) bool { return bytes.Contains(f, []byte("last")) }) {
+		if !bytes.Contains(f, []byte("down")) {
+			t.Errorf("the host hears %x", f)
+		}
+	}
+}
