@@ -16,7 +16,8 @@
 //	adopt.go                      what this process has written it need not read again
 //	history.go watch.go           the last revisions, from which watchers are served
 //	change.go claims.go stage.go  a Change becomes comparisons and writes, on an overlay
-//	pipeline.go transaction.go    many changes become one transaction; conflicts, unknown results
+//	pipeline.go batch.go          many changes become one transaction, and the next is decided meanwhile
+//	transaction.go                conflicts, unknown results
 //	session.go lead.go lease.go   what lives as long as this process, or a day
 //	schema.go agree.go            which version of the records is written, and what all processes share
 package store

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -113,92 +112,45 @@ const (
 )
 
 // pipeline writes for the whole process, one transaction after the other. While
-// one is under way the next requests gather, so the busier it is the more they share.
+// one is under way the next is decided, on what the first is going to make of the copy,
+// so the busier it is the more changes share one.
 func (s *Etcd) pipeline(ctx context.Context) {
 	limit := maxBatch
+	var ahead *batch // under way
 	for {
-		batch := s.queue.pop(limit)
-		if len(batch) == 0 {
-			select {
-			case <-s.queue.wake:
-				continue
-			case <-ctx.Done():
+		b := &batch{ahead: ahead, done: make(chan struct{})}
+		open := s.gather(ctx, b, limit)
+		if ahead != nil {
+			<-ahead.done
+			if n := len(ahead.took); ahead.conflict {
+				// Another process writes the same. Fewer at once have a better chance.
+				limit = max(1, n/2)
+			} else {
+				limit = min(maxBatch, 2*limit)
 			}
+			if !ahead.asForeseen() {
+				// What was decided on it is void.
+				s.queue.back(b.requests())
+				if ahead.conflict {
+					s.queue.back(ahead.requests())
+				}
+				b.took = nil
+			}
+			ahead, b.ahead = nil, nil
+		}
+		switch {
+		case len(b.took) > 0 && b.st.empty():
+			b.answer(b.st.base.rev, nil)
+		case len(b.took) > 0:
+			ahead = b
+			go s.carryOut(ctx, b)
+		case !open:
 			for _, r := range s.queue.close() {
 				r.done <- result{err: ErrClosed}
 			}
 			return
 		}
-		switch ok, n := s.runBatch(ctx, batch); {
-		case ok:
-			limit = min(maxBatch, 2*limit)
-		default:
-			// Another process writes the same. Fewer at once have a better chance.
-			limit = max(1, n/2)
-		}
 	}
-}
-
-// decided is a request whose outcome depends on the stage's transaction.
-type decided struct {
-	r   *request
-	err error
-}
-
-// runBatch decides the requests on one stage and carries it out. It returns
-// false, and how many requests took part, after a conflict; all that took part then wait again.
-func (s *Etcd) runBatch(ctx context.Context, batch []*request) (bool, int) {
-	st := newStage(s.mirror.view(), s.opts.MaxTxnOps, s.detector)
-	took := make([]decided, 0, len(batch))
-	for i, r := range batch {
-		d, err, ok := s.decide(st, r)
-		if !ok {
-			continue
-		}
-		switch {
-		case err == nil && !st.fits(d):
-			st.back(d)
-			if st.empty() {
-				r.done <- result{err: fmt.Errorf("commit: the change is too large for one transaction (%d writes, of at most %d): make it in several steps", len(d.writes), s.opts.MaxTxnOps)}
-				continue
-			}
-			s.queue.back(batch[i:])
-		case st.empty() && (err != nil || d.empty()):
-			// Nothing that may yet fail was before it.
-			r.done <- result{rev: st.base.rev, err: err}
-			continue
-		default:
-			if err == nil {
-				st.add(d)
-			}
-			took = append(took, decided{r, err})
-			continue
-		}
-		break
-	}
-	if len(took) == 0 {
-		return true, 0
-	}
-	rev, err := s.transact(ctx, st)
-	if errors.Is(err, errConflict) {
-		again := make([]*request, len(took))
-		for i, d := range took {
-			again[i] = d.r
-		}
-		s.queue.back(again)
-		return false, len(took)
-	}
-	for _, d := range took {
-		d.r.done <- result{rev: rev, err: firstError(err, d.err)}
-	}
-	return true, len(took)
-}
-
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // decide asks a request what to do on the stage. It returns false when nobody
