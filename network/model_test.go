@@ -122,8 +122,8 @@ func (m *model) say(op Op) error {
 		delete(s.Routes, o.To)
 	case PutSetting:
 		s.Settings[o.SettingKey] = o.Value
-		if o.SettingKey.Link != "" {
-			return need(o.SettingKey.Link)
+		if o.Link != "" {
+			return need(o.Link)
 		}
 	default:
 		return m.rules(op, s)

@@ -214,6 +214,7 @@ func (c *compiler) require(p protocol) {
 	}
 	frame := func(t uint16) { compare(expr.MetaKeyPROTOCOL, byte(t>>8), byte(t)) }
 	switch p {
+	case anyProtocol:
 	case protoARP:
 		frame(unix.ETH_P_ARP)
 	case protoIPv4:

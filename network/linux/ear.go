@@ -40,27 +40,28 @@ func (w *watch) listen(name string, ns netns.NsHandle) (*ear, error) {
 	}
 	var err error
 	if e.links, err = open(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF); err != nil {
-		return nil, errors.Join(err, e.close())
+		e.close()
+		return nil, err
 	}
 	if e.tables, err = open(unix.NETLINK_NETFILTER, unix.NFNLGRP_NFTABLES); err != nil {
-		return nil, errors.Join(err, e.close())
+		e.close()
+		return nil, err
 	}
 	w.wg.Go(func() { w.hear(e, e.links, e.concernsLink) })
 	w.wg.Go(func() { w.hear(e, e.tables, concernsTable) })
 	return e, nil
 }
 
-func (e *ear) close() (err error) {
+func (e *ear) close() {
 	e.closed.Store(true)
 	for _, c := range []*netlink.Conn{e.links, e.tables} {
 		if c != nil {
-			err = errors.Join(err, c.Close())
+			_ = c.Close() // it held nothing but what was heard
 		}
 	}
 	if e.own {
-		err = errors.Join(err, e.ns.Close())
+		_ = e.ns.Close()
 	}
-	return err
 }
 
 func (w *watch) hear(e *ear, c *netlink.Conn, concerns func(*view, netlink.Message) bool) {
@@ -111,7 +112,7 @@ func (e *ear) concernsLink(seen *view, m netlink.Message) bool {
 	names, space := seen.names[e.name], seen.space(e.name)
 	ours := func(index uint32) bool { _, ok := space.Links[names[int(index)]]; return ok }
 	b := m.Data
-	switch m.Header.Type {
+	switch uint16(m.Header.Type) {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		name := attribute(b, unix.SizeofIfInfomsg, unix.IFLA_IFNAME)
 		return e.name != "" || network.OwnedLink(text(name), network.Mark, 0)

@@ -154,7 +154,7 @@ func TestEvents_areSilentAboutOurselvesAndOthers(t *testing.T) {
 func TestEvents_thatWereLostAreAnError(t *testing.T) {
 	w := newWorld(t)
 	h := w.host()
-	h.Network.eventBuffer = 1 // the kernel's least, which holds one event or two
+	h.eventBuffer = 1 // the kernel's least, which holds one event or two
 	e := h.events()
 	var ports []network.Port
 	for i := range byte(200) {

@@ -21,8 +21,8 @@ import (
 // looked is what the driver sees of a host.
 func (h *host) looked() network.Observed {
 	h.t.Helper()
-	h.Network.mu.Lock()
-	defer h.Network.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	k := h.Network.open()
 	have, err := k.observe()
 	if err := errors.Join(err, k.Close()); err != nil {
@@ -55,7 +55,7 @@ func run(t testing.TB, ns netns.NsHandle, name string, args ...string) string {
 func (h *host) traces() string {
 	h.t.Helper()
 	ns := h.Network.host.ns
-	files, err := os.ReadDir(h.Network.o.NamespaceDir)
+	files, err := os.ReadDir(h.o.NamespaceDir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		h.t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestApply_leavesAloneWhatIsNotOurs(t *testing.T) {
 		return errors.Join(bridge("cb00002a", ""), bridge("cu0000ff", "mine"), bridge("br0", "cairn"), bridge("cbridge", "cairn"))
 	})
 	run(t, h.Network.host.ns, "nft", "add table inet cairnlike; add table ip cairn; add table inet filter")
-	if err := os.MkdirAll(h.Network.o.NamespaceDir, 0o755); err != nil {
+	if err := os.MkdirAll(h.o.NamespaceDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"cairn-0000ff", "cairn-00002b"} { // others' namespaces of our kind of name
@@ -233,7 +233,7 @@ func onlyRemoves(ops []network.Op, vnis ...uint32) bool {
 // foreign makes a namespace as `ip netns add` does.
 func (h *host) foreign(name string) {
 	h.t.Helper()
-	path := filepath.Join(h.Network.o.NamespaceDir, name)
+	path := filepath.Join(h.o.NamespaceDir, name)
 	if err := os.WriteFile(path, nil, 0o444); err != nil {
 		h.t.Fatal(err)
 	}

@@ -126,6 +126,18 @@ func TestPackets_bridgedPacketsLeaveNoTraceOnTheHost(t *testing.T) {
 	}
 }
 
+// A host has thousands of tunnels' packets a moment, and none is a connection.
+func TestPackets_tunnelsAreNotTracked(t *testing.T) {
+	r := newRoom(t)
+	r.a.reaches(r.b.port.Address)
+	r.b.reaches(r.a.port.Address)
+	for _, h := range []*host{r.one, r.two} {
+		if tracked := h.tracked(); bytes.Contains(tracked, []byte("dport=4789")) {
+			t.Errorf("a host tracks its tunnels:\n%s", tracked)
+		}
+	}
+}
+
 func TestPackets_outOfTheCloudAsTheHost(t *testing.T) {
 	r := newRoom(t)
 	r.a.reaches(beyond)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cairn-cloud/cairn/network"
 )
 
 // pair is two guests of one network on one host: what one sends, the other sees.
@@ -99,7 +101,9 @@ func TestSpoof_theHostHearsNothingFromItsBridges(t *testing.T) {
 	answers := a.frames()
 	for _, to := range []net.HardwareAddr{
 		h.macOf("cb00002a"), h.macOf("ctaaaaaaaaaaaa"), h.macOf("cg00002a"), broadcast,
-		{1, 0x80, 0xc2, 0, 0, 0}, {1, 0x80, 0xc2, 0, 0, 0xe}, {1, 0, 0x5e, 0, 0, 1},
+		{1, 0x80, 0xc2, 0, 0, 0},
+		{1, 0x80, 0xc2, 0, 0, 0xe},
+		{1, 0, 0x5e, 0, 0, 1},
 	} {
 		a.inject(etherFrame(to, a.port.MAC, unix.ETH_P_IP, ipPacket(a.port.Address, h.address, unix.IPPROTO_UDP, udpPacket(7, 7000, []byte("from a guest")))))
 		a.inject(etherFrame(to, a.port.MAC, unix.ETH_P_ARP, arpPacket(1, a.port.MAC, a.port.Address, h.address)))
@@ -156,6 +160,41 @@ func TestSpoof_theHostIsOnNoBridge(t *testing.T) {
 	for _, f := range bridge.until(func(f []byte) bool { return bytes.Contains(f, []byte("last")) }) {
 		if !bytes.Contains(f, []byte("down")) {
 			t.Errorf("the host hears %x", f)
+		}
+	}
+}
+
+// Where another hand took the rules, or a link from its bridge, what comes by it
+// must not be taken for the host's own.
+func TestSpoof_theHostHearsNothingFromWhatFellOffItsBridge(t *testing.T) {
+	r := newRoom(t)
+	ns := r.one.Network.host.ns
+	server := r.listenUDP(ns, netip.AddrPortFrom(r.one.address, 7000))
+	gw := framesOf(t, r.router("cairn-00002a"), "gw")
+	frame := func(to string) []byte {
+		return etherFrame(r.one.macOf(to), r.b.port.MAC, unix.ETH_P_IP, ipPacket(r.b.port.Address, r.one.address, unix.IPPROTO_UDP, udpPacket(7, 7000, []byte("by "+to))))
+	}
+	run(t, ns, "nft", "delete table bridge cairn")
+	r.a.inject(frame("cb00002a"))
+	tap := network.Tap(r.a.port.ID)
+	for _, link := range []string{tap, "cg00002a", "cx00002a"} {
+		run(t, ns, "ip", "link", "set", link, "nomaster")
+	}
+	r.a.inject(frame(tap))
+	gw.send(frame("cg00002a"))
+	c := r.listenUDP(r.two.Network.host.ns, netip.AddrPortFrom(r.two.address, 5000))
+	if _, err := c.WriteTo(tunnelled(42, frame("cx00002a")), net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.one.address, 4789))); err != nil {
+		t.Fatal(err)
+	}
+	r.settled(r.two, r.one)
+	self := r.listenUDP(ns, netip.AddrPortFrom(r.one.address, 0))
+	if _, err := self.WriteTo([]byte("from the host"), server.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	for got := ""; got != "from the host"; {
+		b, _ := r.read(server)
+		if got = string(b); got != "from the host" {
+			t.Errorf("the host hears %q", got)
 		}
 	}
 }
