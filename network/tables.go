@@ -143,7 +143,6 @@ func hostTable(hosts, ours map[string]bool) Table {
 				{is(InLink, "cu*"), is(UDPDest, vxlan), drop},
 				{is(InLink, "cu*"), in(setHosts, IPDest), drop},
 				{is(InLink, "cu*"), isNot(IPSource, transit), drop},
-				{is(InLink, "cu*"), accept},
 				{is(OutLink, "cu*"), CTState("established,related"), accept},
 				{is(OutLink, "cu*"), drop},
 			}},

@@ -43,8 +43,8 @@ func (r room) network(vni uint32, salt byte, also ...network.Network) (a, b, c *
 	}
 	for _, h := range []*host{r.one, r.two} {
 		var all []network.Network
-		if h.Network.want != nil {
-			all = h.Network.want.Networks
+		if h.want != nil {
+			all = h.want.Networks
 		}
 		h.apply(append(all[:len(all):len(all)], on(h))...)
 	}
@@ -161,6 +161,56 @@ func TestPackets_outOfTheCloudAsTheHost(t *testing.T) {
 	}
 }
 
+// What connection tracking finds invalid is not translated, so it must not leave.
+func TestPackets_nothingLeavesUntranslated(t *testing.T) {
+	r := newRoom(t)
+	wire := framesOf(t, r.one.Network.host.ns, "eth0")
+	odd := make([]byte, 20) // TCP without a flag
+	odd[12] = 5 << 4
+	r.a.inject(etherFrame(network.GatewayMAC(), r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.a.port.Address, beyond, unix.IPPROTO_TCP, odd)))
+	r.a.reaches(beyond)
+	for _, f := range wire.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP }) {
+		if len(f) > 34 && f[23] == unix.IPPROTO_TCP {
+			t.Errorf("there leaves %x", f)
+		}
+	}
+}
+
+// Who is beside the host could send what is for a transit link to it.
+func TestPackets_nobodyOutsideReachesARouter(t *testing.T) {
+	r := newRoom(t)
+	up := framesOf(t, r.router("cairn-00002a"), "up")
+	run(t, r.fabric, "ip", "route", "add", "198.18.0.0/16", "via", r.one.address.String())
+	outside := r.listenUDP(r.fabric, netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), 0))
+	if _, err := outside.WriteTo([]byte("from outside"), net.UDPAddrFromAddrPort(netip.MustParseAddrPort("198.18.0.1:67"))); err != nil {
+		t.Fatal(err)
+	}
+	host := r.one.Network.host.ns
+	mark := r.listenUDP(host, netip.AddrPortFrom(r.one.address, 0))
+	if _, err := outside.WriteTo([]byte("after it"), mark.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	r.read(mark)
+	r.a.reaches(beyond)
+	for _, f := range up.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP }) {
+		if bytes.Contains(f, []byte("from outside")) {
+			t.Errorf("a router gets %x", f)
+		}
+	}
+	// Nor does the host itself reach a guest by its router.
+	run(t, host, "ip", "route", "add", "10.0.1.0/24", "via", "198.18.0.1")
+	guest := r.a.frames()
+	if _, err := mark.WriteTo([]byte("from the host"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.a.port.Address, 2000))); err != nil {
+		t.Fatal(err)
+	}
+	r.a.reaches(beyond)
+	for _, f := range guest.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP && f[34] == 0 }) {
+		if bytes.Contains(f, []byte("from the host")) {
+			t.Errorf("a guest gets %x", f)
+		}
+	}
+}
+
 // Whatever a guest asks for on the way is answered before what it asks for at
 // the end of the way, if it is answered at all.
 func TestPackets_aGuestReachesNothingOfTheHosts(t *testing.T) {
@@ -173,7 +223,7 @@ func TestPackets_aGuestReachesNothingOfTheHosts(t *testing.T) {
 		netip.MustParseAddr("198.18.0.2"), netip.MustParseAddr("198.18.0.3"), // another network's
 		netip.MustParseAddr("169.254.169.253"),
 	}
-	nic := r.a.frames()
+	nic, out := r.a.frames(), framesOf(t, r.router("cairn-00002a"), "up")
 	for i, to := range forbidden {
 		c, err := r.a.echo(to, 56, 100+i)
 		if err != nil {
@@ -195,24 +245,61 @@ func TestPackets_aGuestReachesNothingOfTheHosts(t *testing.T) {
 			}
 		}
 	}
+	// What is on no network beyond does not even leave the router.
+	to := beyond.As4()
+	for _, f := range out.until(func(f []byte) bool { return len(f) > 34 && bytes.Equal(f[30:34], to[:]) }) {
+		if d, _ := netip.AddrFromSlice(f[30:34]); len(f) > 34 && f[34] == 8 && (network.TransitRange().Contains(d) || d.IsLinkLocalUnicast()) {
+			t.Errorf("the router sends %x", f)
+		}
+	}
 }
 
 func TestPackets_theRouterOffersItsServicesAndNoMore(t *testing.T) {
 	r := newRoom(t)
 	router := r.router("cairn-00002a")
-	metadata := network.MetadataAddress()
-	offered := r.listenTCP(router, netip.AddrPortFrom(metadata, 80))
-	hidden := r.listenTCP(router, netip.AddrPortFrom(metadata, 81))
-	for _, l := range []net.Listener{offered, hidden} {
-		to := l.Addr().(*net.TCPAddr).AddrPort()
+	metadata, gateway := network.MetadataAddress(), netip.MustParseAddr("10.0.1.1")
+	at := netip.AddrPortFrom
+
+	// The last that is asked for is offered: what was before it has been decided on.
+	var hidden []*net.TCPListener
+	for _, to := range []netip.AddrPort{at(metadata, 81), at(metadata, 22), at(gateway, 80), at(gateway, 22), at(gateway, 67)} {
+		hidden = append(hidden, r.listenTCP(router, to).(*net.TCPListener))
 		r.connect(r.a.ns, to)
 	}
-	// Both were asked for, the hidden one last; then the offered one again.
-	r.connect(r.a.ns, offered.Addr().(*net.TCPAddr).AddrPort())
-	r.accept(offered)
-	r.accept(offered)
-	if tcp := hidden.(*net.TCPListener); r.pending(tcp) {
-		t.Error("a port that is not offered takes connections")
+	for _, to := range []netip.AddrPort{at(gateway, 53), at(metadata, 53), at(metadata, 80)} {
+		l := r.listenTCP(router, to)
+		r.connect(r.a.ns, to)
+		r.accept(l)
+	}
+	for _, l := range hidden {
+		if r.pending(l) {
+			t.Errorf("%s takes connections", l.Addr())
+		}
+	}
+
+	guest := r.listenUDP(r.a.ns, at(r.a.port.Address, 0))
+	ask := func(to netip.AddrPort, word string) {
+		t.Helper()
+		if _, err := guest.WriteTo([]byte(word), net.UDPAddrFromAddrPort(to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, port := range []uint16{67, 53} {
+		server := r.listenUDP(router, at(gateway, port))
+		ask(at(gateway, port), "a question")
+		if got, _ := r.read(server); string(got) != "a question" {
+			t.Errorf("port %d hears %q", port, got)
+		}
+	}
+	closed := r.listenUDP(router, at(gateway, 69))
+	ask(at(gateway, 69), "a question")
+	r.a.reaches(gateway)
+	itself := r.listenUDP(router, at(gateway, 0))
+	if _, err := itself.WriteTo([]byte("from the router"), closed.LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := r.read(closed); string(got) != "from the router" {
+		t.Errorf("port 69 hears %q", got)
 	}
 }
 
