@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Installs what building Cairn and running its lab take on Debian 12, and of that
-# only what is missing. It starts no service and installs none: the lab runs its
-# own libvirtd on each of its hosts, and the guests' kernel is not this machine's.
+# only what is missing. The guests' kernel is not among it: this machine's stays.
+# The lab needs no service of this machine, and where there is no systemd, none starts.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 packages=(
 	# building: cgo compiles the libvirt binding, which loads libvirt when it runs
 	gcc libc6-dev ca-certificates git
-	# a host
-	qemu-system-x86 qemu-utils ipxe-qemu libvirt-daemon libvirt-daemon-driver-qemu
+	# a host; libvirtd does not start without the user that libvirt-daemon-system makes
+	qemu-system-x86 qemu-utils ipxe-qemu libvirt-daemon-system libvirt-daemon-driver-qemu
 	# a person who looks at one, and tests that do: virsh, nft, ip, ping, pgrep, ssh
 	libvirt-clients nftables iproute2 iputils-ping procps openssh-client
 	# the guest images
