@@ -251,7 +251,7 @@ func (w *wires) plug(vni uint32, to *namespace, name string, hw net.HardwareAddr
 	w.plugs++
 	end := fmt.Sprintf("to%d", w.plugs)
 	passes := w.bridges[vni].link(w.t, func(u netlink.LinkUpdate) bool {
-		a := u.Link.Attrs()
+		a := u.Attrs()
 		return a.Name == end && a.OperState == netlink.OperUp
 	})
 	w.bridges[vni].mustRun(w.t, func() error {

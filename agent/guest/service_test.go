@@ -232,8 +232,8 @@ func TestMetadata_hangsUpOnStrangers(t *testing.T) {
 	if err == nil {
 		defer c.Close()
 		_, _ = io.WriteString(c, "GET /latest/meta-data/ HTTP/1.1\r\nHost: 169.254.169.254\r\nX-Forwarded-For: 10.10.0.11\r\n\r\n")
-		var b []byte
-		if b, err = io.ReadAll(c); len(b) > 0 {
+		// How it ends is the service's affair; what matters is that it says nothing.
+		if b, _ := io.ReadAll(c); len(b) > 0 {
 			t.Errorf("a stranger was told %q", b)
 		}
 	}
