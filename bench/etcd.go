@@ -1,14 +1,11 @@
 package bench
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -74,26 +71,12 @@ type Etcd struct {
 
 // StartEtcd starts one that keeps its data below dir, with fsync.
 func StartEtcd(ctx context.Context, dir string) (*Etcd, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("start etcd: %w", err)
-	}
-	r, w := io.Pipe()
-	p, err := start(dir, "etcd", w, nil, self, childEtcd, filepath.Join(dir, "etcd"))
+	p, url, err := StartSelf(ctx, dir, "etcd", childEtcd, filepath.Join(dir, "etcd"))
 	if err != nil {
 		return nil, err
 	}
-	e := &Etcd{Process: p}
-	ready := make(chan error, 1)
-	go func() {
-		line, err := bufio.NewReader(r).ReadString('\n')
-		e.URL = strings.TrimSpace(line)
-		ready <- err
-	}()
-	err = p.await(ctx, ready)
-	if err == nil {
-		e.Client, err = Dial(e.URL)
-	}
+	e := &Etcd{Process: p, URL: url}
+	e.Client, err = Dial(e.URL)
 	if err != nil {
 		_ = p.Stop() // why it was of no use says more
 		return nil, err

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,31 @@ func start(dir, name string, stdout io.Writer, env []string, path string, args .
 		p.err = p.cmd.Wait()
 	}()
 	return p, nil
+}
+
+// StartSelf starts the benchmark's own binary with other arguments, and returns
+// the first line that it says once it is ready.
+func StartSelf(ctx context.Context, dir, name string, args ...string) (*Process, string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, "", fmt.Errorf("start %s: %w", name, err)
+	}
+	r, w := io.Pipe()
+	p, err := start(dir, name, w, nil, self, args...)
+	if err != nil {
+		return nil, "", err
+	}
+	said := ""
+	ready := make(chan error, 1)
+	go func() {
+		line, err := bufio.NewReader(r).ReadString('\n')
+		said = strings.TrimSpace(line)
+		ready <- err
+	}()
+	if err := p.await(ctx, ready); err != nil {
+		return nil, "", errors.Join(err, p.Stop())
+	}
+	return p, said, nil
 }
 
 // Self is the benchmark itself, of which only the usage can be asked.
