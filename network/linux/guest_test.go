@@ -287,6 +287,11 @@ func (s *nicSocket) until(last func(frame []byte) bool) (before [][]byte) {
 
 // Frames, byte by byte.
 
+// is tells whether a frame is an IPv4 packet of that protocol, with something in it.
+func is(f []byte, protocol byte) bool {
+	return len(f) > 34 && binary.BigEndian.Uint16(f[12:]) == unix.ETH_P_IP && f[23] == protocol
+}
+
 var broadcast = net.HardwareAddr{255, 255, 255, 255, 255, 255}
 
 func etherFrame(to, from net.HardwareAddr, kind uint16, payload []byte) []byte {

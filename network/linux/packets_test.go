@@ -69,7 +69,7 @@ func TestPackets_subnetsOfANetworkAreRoutedOnTheSendersHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	isPing := func(kind byte) func([]byte) bool {
-		return func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP && f[34] == kind }
+		return func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) && f[34] == kind }
 	}
 	var request []byte
 	at.until(func(f []byte) bool { request = f; return isPing(8)(f) })
@@ -98,7 +98,7 @@ func TestPackets_anotherNetworkWithTheSameAddressesIsAnotherWorld(t *testing.T) 
 	a.reaches(b.port.Address)
 	c.reaches(b.port.Address)
 	for i, s := range others {
-		for _, f := range s.until(func(f []byte) bool { return len(f) > 23 && f[23] == unix.IPPROTO_ICMP }) {
+		for _, f := range s.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }) {
 			for _, mine := range []*guest{r.a, r.b, r.c} {
 				if bytes.Contains(f, mine.port.MAC) {
 					t.Errorf("guest %d of the other network sees %x", i, f)
@@ -169,8 +169,8 @@ func TestPackets_nothingLeavesUntranslated(t *testing.T) {
 	odd[12] = 5 << 4
 	r.a.inject(etherFrame(network.GatewayMAC(), r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.a.port.Address, beyond, unix.IPPROTO_TCP, odd)))
 	r.a.reaches(beyond)
-	for _, f := range wire.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP }) {
-		if len(f) > 34 && f[23] == unix.IPPROTO_TCP {
+	for _, f := range wire.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }) {
+		if is(f, unix.IPPROTO_TCP) {
 			t.Errorf("there leaves %x", f)
 		}
 	}
@@ -192,7 +192,7 @@ func TestPackets_nobodyOutsideReachesARouter(t *testing.T) {
 	}
 	r.read(mark)
 	r.a.reaches(beyond)
-	for _, f := range up.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP }) {
+	for _, f := range up.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }) {
 		if bytes.Contains(f, []byte("from outside")) {
 			t.Errorf("a router gets %x", f)
 		}
@@ -204,7 +204,7 @@ func TestPackets_nobodyOutsideReachesARouter(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.a.reaches(beyond)
-	for _, f := range guest.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP && f[34] == 0 }) {
+	for _, f := range guest.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) && f[34] == 0 }) {
 		if bytes.Contains(f, []byte("from the host")) {
 			t.Errorf("a guest gets %x", f)
 		}
@@ -238,17 +238,17 @@ func TestPackets_aGuestReachesNothingOfTheHosts(t *testing.T) {
 	}
 	defer c.Close()
 	from := beyond.As4()
-	for _, f := range nic.until(func(f []byte) bool { return len(f) > 34 && bytes.Equal(f[26:30], from[:]) && f[34] == 0 }) {
+	for _, f := range nic.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) && bytes.Equal(f[26:30], from[:]) && f[34] == 0 }) {
 		for _, to := range forbidden {
-			if a := to.As4(); len(f) > 34 && bytes.Equal(f[26:30], a[:]) {
+			if a := to.As4(); is(f, unix.IPPROTO_ICMP) && bytes.Equal(f[26:30], a[:]) {
 				t.Errorf("%s answers: %x", to, f)
 			}
 		}
 	}
 	// What is on no network beyond does not even leave the router.
 	to := beyond.As4()
-	for _, f := range out.until(func(f []byte) bool { return len(f) > 34 && bytes.Equal(f[30:34], to[:]) }) {
-		if d, _ := netip.AddrFromSlice(f[30:34]); len(f) > 34 && f[34] == 8 && (network.TransitRange().Contains(d) || d.IsLinkLocalUnicast()) {
+	for _, f := range out.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) && bytes.Equal(f[30:34], to[:]) }) {
+		if d, _ := netip.AddrFromSlice(f[30:34]); is(f, unix.IPPROTO_ICMP) && f[34] == 8 && (network.TransitRange().Contains(d) || d.IsLinkLocalUnicast()) {
 			t.Errorf("the router sends %x", f)
 		}
 	}

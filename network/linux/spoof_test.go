@@ -110,7 +110,7 @@ func TestSpoof_theHostHearsNothingFromItsBridges(t *testing.T) {
 	}
 	// The bridge has dealt with all of them when it has passed one on.
 	a.reaches(b.port.Address)
-	for _, f := range answers.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP && f[34] == 0 }) {
+	for _, f := range answers.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) && f[34] == 0 }) {
 		if binary.BigEndian.Uint16(f[12:]) == unix.ETH_P_ARP && bytes.Equal(f[28:32], h.address.AsSlice()) {
 			t.Errorf("the host answers ARP: %x", f)
 		}
@@ -147,8 +147,8 @@ func TestSpoof_theHostIsOnNoBridge(t *testing.T) {
 	}
 	r.a.reaches(r.c.port.Address) // by the router and the tunnel: all before has gone its way
 	r.a.reaches(r.b.port.Address)
-	isPing := func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP }
-	isTunnelledPing := func(f []byte) bool { return len(f) > 100 && f[50+23] == unix.IPPROTO_ICMP }
+	isPing := func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }
+	isTunnelledPing := func(f []byte) bool { return len(f) > 100 && is(f, unix.IPPROTO_UDP) && is(f[50:], unix.IPPROTO_ICMP) }
 	for where, frames := range map[string][][]byte{"a guest": nic.until(isPing), "the router": gw.until(isPing), "another host": wire.until(isTunnelledPing)} {
 		for _, f := range frames {
 			if bytes.Contains(f, []byte("down")) {

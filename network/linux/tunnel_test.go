@@ -58,7 +58,7 @@ func TestTunnel_aGuestCannotMakeOne(t *testing.T) {
 	a.reaches(beyond) // all of them have gone the way that they go
 	r.settled(r.one, r.two)
 	r.a.reaches(r.b.port.Address)
-	for _, f := range seen.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP }) {
+	for _, f := range seen.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }) {
 		if bytes.Contains(f, []byte("from another network")) {
 			t.Errorf("a guest's own tunnel has reached another network: %x", f)
 		}
@@ -102,7 +102,7 @@ func TestTunnel_bringsNoARPAndNoGateway(t *testing.T) {
 		}
 	}
 	r.a.reaches(netip.MustParseAddr("10.0.1.1"))
-	for _, f := range router.until(func(f []byte) bool { return len(f) > 34 && f[23] == unix.IPPROTO_ICMP }) {
+	for _, f := range router.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }) {
 		if bytes.Contains(f, []byte("evil")) {
 			t.Errorf("the tunnel has brought the router %x", f)
 		}
@@ -122,9 +122,9 @@ func TestTunnel_carriesWhatIsForAnotherHostOnly(t *testing.T) {
 	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.port.Address, netip.MustParseAddr("10.0.1.77"))))
 	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.port.Address, r.b.port.Address)))
 	r.a.reaches(r.b.port.Address)
-	isTunnel := func(f []byte) bool { return len(f) > 50 && f[23] == unix.IPPROTO_UDP && f[36] == 0x12 && f[37] == 0xb5 }
+	isTunnel := func(f []byte) bool { return is(f, unix.IPPROTO_UDP) && f[36] == 0x12 && f[37] == 0xb5 }
 	for _, f := range wire.until(func(f []byte) bool {
-		return isTunnel(f) && bytes.Contains(f, r.b.port.Address.AsSlice()) && f[50+23] == unix.IPPROTO_ICMP
+		return isTunnel(f) && bytes.Contains(f, r.b.port.Address.AsSlice()) && is(f[50:], unix.IPPROTO_ICMP)
 	}) {
 		if isTunnel(f) {
 			t.Errorf("the tunnel carries %x", f[50:])
