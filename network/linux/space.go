@@ -24,9 +24,12 @@ func openSpace(ns netns.NsHandle) (*space, error) {
 	if err != nil {
 		return nil, errors.Join(err, ns.Close())
 	}
-	if err := h.SetSocketReceiveBufferSize(socketBuffer, true); err != nil {
-		h.Close()
-		return nil, errors.Join(err, ns.Close())
+	// In a container one may not have more than the system's limit, which is enough for most.
+	if h.SetSocketReceiveBufferSize(socketBuffer, true) != nil {
+		if err := h.SetSocketReceiveBufferSize(socketBuffer, false); err != nil {
+			h.Close()
+			return nil, errors.Join(err, ns.Close())
+		}
 	}
 	return &space{ns: ns, links: h, index: map[string]int{}}, nil
 }
