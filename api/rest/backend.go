@@ -14,7 +14,7 @@ type Backend interface {
 	// View returns a picture at least as new as the revision; 0: the newest at hand.
 	View(ctx context.Context, atLeast int64) (api.View, error)
 	// Watch yields all changes after the cursor, in order, each once; kind ""
-	// means every kind. It yields ErrTooOld (410) when history does not go back that far. Bookmarks
+	// means every kind but events. It yields ErrTooOld (410) when history does not go back that far. Bookmarks
 	// come whenever it has caught up.
 	Watch(ctx context.Context, kind string, after api.Cursor) iter.Seq2[api.WatchEvent, error]
 

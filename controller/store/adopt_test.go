@@ -16,13 +16,14 @@ import (
 func everything(t *rapid.T, v *View) map[string]string {
 	out := map[string]string{}
 	v.t.objects.Scan(func(e *entry) bool {
-		b, err := json.Marshal(e.obj)
+		b, err := json.Marshal(e.object())
 		if err != nil {
 			t.Fatal(err)
 		}
 		out["object "+e.id] = fmt.Sprint(e.kind, e.mod, e.schema, string(b))
 		return true
 	})
+	v.t.members.Scan(func(e *entry) bool { out["member "+e.id] = e.project; return true })
 	v.t.owners.Scan(func(key string, h holder) bool { out["owner "+key] = fmt.Sprint(h); return true })
 	v.t.refs.Scan(func(r refRow) bool { out[fmt.Sprint("ref ", r)] = "x"; return true })
 	v.t.counts.Scan(func(key string, c count) bool { out["count "+key] = fmt.Sprint(c); return true })

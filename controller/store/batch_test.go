@@ -233,12 +233,12 @@ func consistent(t *rapid.T, s *Etcd) {
 	want := map[string]bool{}
 	counts := map[string]map[string]int64{}
 	v.t.objects.Scan(func(e *entry) bool {
-		c := claimsOf(e.obj)
+		c := e.claims()
 		for _, u := range c.Unique {
 			want[claimKey(u.Key)] = true
 		}
 		for _, r := range c.Refs {
-			want[refKey(refRow{r.Kind, r.ID, e.kind, e.id})] = true
+			want[refKey(refRow{kindNoOf(r.Kind), e.kind, r.ID, e.id})] = true
 		}
 		for _, x := range c.Counts {
 			if counts[x.Key] == nil {

@@ -127,7 +127,7 @@ func (x *editor) edit(o api.Object) *edit {
 	if !ok {
 		panic(fmt.Sprintf("store: %T is of no kind", o))
 	}
-	at := touched{k.Name, o.GetMeta().ID}
+	at := touched{kindNoOf(k.Name), o.GetMeta().ID}
 	e := x.edits[at]
 	if e == nil {
 		old := x.st.t.get(at.kind, at.id)
@@ -160,6 +160,10 @@ func (x *editor) set(e *edit, p part, o api.Object, force bool) error {
 		return err
 	}
 	e.records[p] = record
+	if e.kind.Name == api.KindEvent {
+		e.now = rawEntry(record, from, x.st.pending(), schema)
+		return nil
+	}
 	e.now = e.now.with(e.kind, p, from, x.st.pending(), schema)
 	x.st.detector.add(e.now.obj)
 	return nil
@@ -245,12 +249,12 @@ func (x *editor) delete(e *edit, _ api.Object) error {
 func (x *editor) guard(objects []api.Object) error {
 	for _, o := range objects {
 		k, _ := api.KindOf(o)
-		e := &edit{kind: k, old: x.st.t.get(k.Name, o.GetMeta().ID)}
+		e := &edit{kind: k, old: x.st.t.get(kindNoOf(k.Name), o.GetMeta().ID)}
 		e.now = e.old
 		if err := x.unchanged(e, o); err != nil {
 			return err
 		}
-		if base := x.st.base.t.get(k.Name, o.GetMeta().ID); base != nil {
+		if base := x.st.base.t.get(kindNoOf(k.Name), o.GetMeta().ID); base != nil {
 			x.d.need(base.key(partSpec), base.mod[partSpec])
 			if k.Name == api.KindInstance {
 				x.d.need(base.key(partPlacement), base.mod[partPlacement])
@@ -271,7 +275,7 @@ func (x *editor) records(e *edit) {
 		at = e.old
 	}
 	if !e.day { // the ID of an event is new, and nobody else writes it
-		base = x.st.base.t.get(e.kind.Name, at.id)
+		base = x.st.base.t.get(at.kind, at.id)
 	}
 	mod := func(p part) int64 {
 		if base == nil {
@@ -286,7 +290,7 @@ func (x *editor) records(e *edit) {
 				x.d.remove(e.old.key(p))
 			}
 		}
-		x.d.free = append(x.d.free, touched{e.kind.Name, at.id})
+		x.d.free = append(x.d.free, touched{at.kind, at.id})
 		x.st.drop(e.old)
 		return
 	}

@@ -20,10 +20,10 @@ func (x *editor) claims() error {
 		}
 		var was, is api.Claims
 		if e.old != nil {
-			was = claimsOf(e.old.obj)
+			was = e.old.claims()
 		}
 		if e.now != nil {
-			is = claimsOf(e.now.obj)
+			is = e.now.claims()
 		}
 		if err := l.unique(e, was.Unique, is.Unique); err != nil {
 			return err
@@ -42,10 +42,11 @@ func (x *editor) claims() error {
 
 // after is the object as the change leaves it.
 func (x *editor) after(kind, id string) *entry {
-	if e := x.edits[touched{kind, id}]; e != nil {
+	no := kindNoOf(kind)
+	if e := x.edits[touched{no, id}]; e != nil {
 		return e.now
 	}
-	return x.st.t.get(kind, id)
+	return x.st.t.get(no, id)
 }
 
 // ledger sums up what a change takes and gives back. Keys keep the order in
@@ -136,7 +137,7 @@ func describe(e *entry) string {
 	if e == nil {
 		return "another object"
 	}
-	return fmt.Sprintf("%s %s (%s)", e.kind, e.obj.GetMeta().Name, e.id)
+	return fmt.Sprintf("%s %s (%s)", e.kind.name(), e.object().GetMeta().Name, e.id)
 }
 
 func (l *ledger) refs(e *edit, was, is []api.Ref) error {
@@ -145,7 +146,7 @@ func (l *ledger) refs(e *edit, was, is []api.Ref) error {
 	if at == nil {
 		at = e.old
 	}
-	row := func(r api.Ref) refRow { return refRow{r.Kind, r.ID, e.kind.Name, at.id} }
+	row := func(r api.Ref) refRow { return refRow{kindNoOf(r.Kind), at.kind, r.ID, at.id} }
 	had, has := map[refRow]bool{}, map[refRow]bool{}
 	for _, r := range was {
 		had[row(r)] = true
@@ -155,7 +156,7 @@ func (l *ledger) refs(e *edit, was, is []api.Ref) error {
 			if err := l.refer(r); err != nil {
 				return err
 			}
-			if base := st.base.t.get(r.Kind, r.ID); base != nil {
+			if base := st.base.t.get(kindNoOf(r.Kind), r.ID); base != nil {
 				d.need(base.key(partSpec), base.mod[partSpec])
 			}
 			d.put(refKey(k), []byte("{}"))
@@ -177,7 +178,7 @@ func (l *ledger) refer(r api.Ref) error {
 	if e == nil {
 		return api.NewProblem(422, "reference_not_found", r.Field, "list what there is, and choose one of it", "there is no %s %q", r.Kind, r.ID)
 	}
-	if m := e.obj.GetMeta(); m.Deleting() {
+	if m := e.object().GetMeta(); m.Deleting() {
 		return api.NewProblem(422, "reference_not_found", r.Field, "choose another one", "%s %s is being deleted", r.Kind, m.Name)
 	}
 	return nil
@@ -237,7 +238,7 @@ func (l *ledger) counters() error {
 func (x *editor) unused(at touched) error {
 	var names []string
 	more := false
-	x.st.t.refs.Ascend(refRow{at.kind, at.id, "", ""}, func(r refRow) bool {
+	x.st.t.refs.Ascend(refRow{targetKind: at.kind, targetID: at.id}, func(r refRow) bool {
 		if r.targetKind != at.kind || r.targetID != at.id {
 			return false
 		}

@@ -7,8 +7,6 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
-
-	"github.com/cairn-cloud/cairn/api"
 )
 
 // retryAfter is how long to wait before asking an etcd again that did not answer.
@@ -82,7 +80,7 @@ func (s *Etcd) take(events []*clientv3.Event) {
 			}
 			m = s.moment(t, rev, events[:n])
 		}
-		if len(m.events) > 0 {
+		if len(m.changes) > 0 {
 			moments = append(moments, m)
 		}
 		events = events[n:]
@@ -106,7 +104,7 @@ func (s *Etcd) moment(t *tables, rev int64, events []*clientv3.Event) moment {
 		}
 	}
 	for _, on := range order {
-		m.add(on.kind, before[on], t.get(on.kind, on.id))
+		m.add(before[on], t.get(on.kind, on.id))
 	}
 	return m
 }
@@ -118,22 +116,18 @@ func (t *tables) moment(rev int64, after *tables, events []*clientv3.Event) mome
 	for _, e := range events {
 		if on, _ := subject(string(e.Kv.Key)); on.id != "" && !seen[on] {
 			seen[on] = true
-			m.add(on.kind, t.get(on.kind, on.id), after.get(on.kind, on.id))
+			m.add(t.get(on.kind, on.id), after.get(on.kind, on.id))
 		}
 	}
 	return m
 }
 
 // add adds what became of one object.
-func (m *moment) add(kind string, was, now *entry) {
-	e := api.WatchEvent{Cursor: api.Cursor{Revision: m.rev, Index: len(m.events) + 1}, Type: api.EventPut, Kind: kind}
+func (m *moment) add(was, now *entry) {
 	switch {
 	case now != nil:
-		e.Object = now.obj
+		m.changes = append(m.changes, news{now, false})
 	case was != nil:
-		e.Type, e.Object = api.EventDelete, was.obj
-	default:
-		return
+		m.changes = append(m.changes, news{was, true})
 	}
-	m.events = append(m.events, e)
 }

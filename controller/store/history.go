@@ -15,14 +15,29 @@ const (
 	// wakeAll is after how many revisions also watchers of quiet kinds are woken,
 	// so that their place does not grow too old.
 	wakeAll = 1000
-	// eventsPerRevision bounds the history's memory: large transactions shorten it.
-	eventsPerRevision = 8
+	// changesPerRevision bounds the history's memory: large transactions shorten it.
+	changesPerRevision = 2
 )
 
 // moment is what one revision changed.
 type moment struct {
-	rev    int64
-	events []api.WatchEvent
+	rev     int64
+	changes []news
+}
+
+// news is an object as it is after a change or, when it is gone, as it was last.
+type news struct {
+	*entry
+	gone bool
+}
+
+func (m *moment) event(i int) api.WatchEvent {
+	c := m.changes[i]
+	e := api.WatchEvent{Cursor: api.Cursor{Revision: m.rev, Index: i + 1}, Type: api.EventPut, Kind: c.kind.name(), Object: c.object()}
+	if c.gone {
+		e.Type = api.EventDelete
+	}
+	return e
 }
 
 // history holds the changes of the last revisions. Watchers read it at their own
@@ -34,8 +49,8 @@ type history struct {
 	rev     int64 // all up to here is known
 	woken   int64 // when all watchers were woken last
 	moments []moment
-	events  int
-	wake    map[string]chan struct{} // by kind; "" is every kind
+	changes int
+	wake    map[string]chan struct{} // by kind; "" is every kind but events
 }
 
 func newHistory(max int64) *history {
@@ -46,7 +61,7 @@ func newHistory(max int64) *history {
 func (h *history) reset(rev int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.moments, h.events, h.floor, h.rev = nil, 0, rev, rev
+	h.moments, h.changes, h.floor, h.rev = nil, 0, rev, rev
 	if rev <= 1 { // etcd's first revision is that of an empty store
 		h.floor = 0
 	}
@@ -60,15 +75,18 @@ func (h *history) add(rev int64, moments []moment) {
 	h.moments = append(h.moments, moments...)
 	kinds := map[string]bool{}
 	for _, m := range moments {
-		h.events += len(m.events)
-		for _, e := range m.events {
-			kinds[e.Kind] = true
+		h.changes += len(m.changes)
+		for _, c := range m.changes {
+			kinds[c.kind.name()] = true
+			if c.kind != eventNo {
+				kinds[""] = true
+			}
 		}
 	}
 	drop := 0
-	for drop < len(h.moments) && (h.moments[drop].rev <= rev-h.max || int64(h.events) > h.max*eventsPerRevision) {
+	for drop < len(h.moments) && (h.moments[drop].rev <= rev-h.max || int64(h.changes) > h.max*changesPerRevision) {
 		h.floor = h.moments[drop].rev
-		h.events -= len(h.moments[drop].events)
+		h.changes -= len(h.moments[drop].changes)
 		h.moments[drop] = moment{} // let go of the objects
 		drop++
 	}
@@ -83,7 +101,7 @@ func (h *history) add(rev int64, moments []moment) {
 // wakeUp wakes the watchers of those kinds; nil: all.
 func (h *history) wakeUp(kinds map[string]bool) {
 	for k, c := range h.wake {
-		if kinds == nil || k == "" || kinds[k] {
+		if kinds == nil || kinds[k] {
 			close(c)
 			delete(h.wake, k)
 		}
@@ -103,15 +121,16 @@ func (h *history) since(kind string, after api.Cursor, n int) (events []api.Watc
 		return nil, after, nil, tooOld(after, h.floor)
 	}
 	first, _ := slices.BinarySearchFunc(h.moments, after.Revision, func(m moment, rev int64) int { return int(m.rev - rev) })
+	only := kindNoOf(kind)
 	for _, m := range h.moments[first:] {
-		for _, e := range m.events {
-			if m.rev == after.Revision && e.Cursor.Index <= after.Index || kind != "" && e.Kind != kind {
+		for i, c := range m.changes {
+			if m.rev == after.Revision && i+1 <= after.Index || kind != "" && c.kind != only || kind == "" && c.kind == eventNo {
 				continue
 			}
 			if len(events) == n {
 				return events, events[n-1].Cursor, nil, nil
 			}
-			events = append(events, e)
+			events = append(events, m.event(i))
 		}
 	}
 	if h.wake[kind] == nil {

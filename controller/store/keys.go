@@ -40,7 +40,7 @@ func countKey(key string) string       { return countPrefix + key }
 func refsKey(kind, id string) string { return refPrefix + kind + "/" + id + "/" }
 
 func refKey(r refRow) string {
-	return refsKey(r.targetKind, r.targetID) + r.kind + "/" + r.id
+	return refsKey(r.targetKind.name(), r.targetID) + r.kind.name() + "/" + r.id
 }
 
 // parseSpecKey takes apart what follows specPrefix.

@@ -80,27 +80,31 @@ func (s *Etcd) listAt(ctx context.Context, rev int64) (*tables, error) {
 }
 
 // touched is an object that a revision changed.
-type touched struct{ kind, id string }
+type touched struct {
+	kind kindNo
+	id   string
+}
 
 // subject tells which object a key is about.
 func subject(key string) (on touched, p part) {
-	var ok bool
+	kind, ok := "", false
 	switch {
 	case strings.HasPrefix(key, specPrefix):
-		on.kind, on.id, ok = parseSpecKey(key[len(specPrefix):])
+		kind, on.id, ok = parseSpecKey(key[len(specPrefix):])
 		p = partSpec
 	case strings.HasPrefix(key, statusPrefix):
-		on.kind, on.id, ok = parseStatusKey(key[len(statusPrefix):])
+		kind, on.id, ok = parseStatusKey(key[len(statusPrefix):])
 		p = partStatus
 	case strings.HasPrefix(key, placementPrefix):
-		on.kind, on.id, ok = api.KindInstance, key[len(placementPrefix):], true
+		kind, on.id, ok = api.KindInstance, key[len(placementPrefix):], true
 		p = partPlacement
 	case strings.HasPrefix(key, alivePrefix):
-		on.kind, on.id, ok = api.KindHost, key[len(alivePrefix):], true
+		kind, on.id, ok = api.KindHost, key[len(alivePrefix):], true
 	}
 	if !ok {
 		return touched{}, p
 	}
+	on.kind = kindNoOf(kind)
 	return on, p
 }
 
@@ -118,7 +122,7 @@ func (s *Etcd) apply(t *tables, e *clientv3.Event) bool {
 	case strings.HasPrefix(key, alivePrefix):
 		changed = applyAlive(t, on.id, e)
 	default:
-		err = s.applyRecord(t, p, on.kind, on.id, e)
+		err = s.applyRecord(t, p, on, e)
 	}
 	if err != nil {
 		s.log.Error("a record in the store was left out", "key", key, "revision", e.Kv.ModRevision, "err", err)
@@ -127,15 +131,15 @@ func (s *Etcd) apply(t *tables, e *clientv3.Event) bool {
 	return changed
 }
 
-func (s *Etcd) applyRecord(t *tables, p part, kind, id string, e *clientv3.Event) error {
-	k, ok := api.KindByName(kind)
-	if !ok {
-		return fmt.Errorf("this binary knows no kind %q", kind)
+func (s *Etcd) applyRecord(t *tables, p part, on touched, e *clientv3.Event) error {
+	if on.kind == noKind {
+		return errors.New("this binary knows no such kind")
 	}
-	old := t.get(k.Name, id)
+	k := api.Kinds[on.kind]
+	old := t.get(on.kind, on.id)
 	if e.Type == mvccpb.Event_DELETE {
 		if p == partSpec {
-			t.delete(k.Name, id)
+			t.delete(on.kind, on.id)
 		} else if old != nil {
 			t.put(old.with(k, p, nil, 0, 0), p == partPlacement)
 		}
@@ -145,16 +149,24 @@ func (s *Etcd) applyRecord(t *tables, p part, kind, id string, e *clientv3.Event
 	if err != nil {
 		return err
 	}
-	if p == partSpec && o.GetMeta().ID != id {
+	if p == partSpec && o.GetMeta().ID != on.id {
 		return fmt.Errorf("it says that it is %q", o.GetMeta().ID)
 	}
 	if p != partSpec && old == nil {
 		return errors.New("its object has no specification")
 	}
+	if on.kind == eventNo {
+		t.put(rawEntry(e.Kv.Value, o, e.Kv.ModRevision, schema), true)
+		return nil
+	}
 	n := old.with(k, p, o, e.Kv.ModRevision, schema)
 	s.detector.add(n.obj)
 	t.put(n, p != partStatus)
 	return nil
+}
+
+func (i *Idempotency) remembered(mod int64) *remembered {
+	return &remembered{fingerprint: i.Fingerprint, id: i.ID, kind: kindNoOf(i.Kind), mod: mod}
 }
 
 func applyAlive(t *tables, host string, e *clientv3.Event) (changed bool) {
@@ -187,11 +199,11 @@ func (s *Etcd) applyOther(t *tables, key string, e *clientv3.Event) error {
 			t.idem.Delete(name)
 			return nil
 		}
-		r := &remembered{mod: e.Kv.ModRevision}
-		if err := json.Unmarshal(e.Kv.Value, &r.Idempotency); err != nil {
+		var i Idempotency
+		if err := json.Unmarshal(e.Kv.Value, &i); err != nil {
 			return err
 		}
-		t.idem.Set(name, r)
+		t.idem.Set(name, i.remembered(e.Kv.ModRevision))
 	case strings.HasPrefix(key, livePrefix):
 		return applyLive(t, key[len(livePrefix):], gone, e.Kv.Value)
 	case strings.HasPrefix(key, electionPrefix) && gone:

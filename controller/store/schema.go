@@ -183,7 +183,7 @@ func (s *Etcd) sweep(ctx context.Context) error {
 					left = true
 					return false
 				}
-				if k, _ := api.KindByName(e.kind); e.stale(v.t.schema.inForce(k)) && e.kind != api.KindEvent {
+				if e.kind != eventNo && e.stale(v.t.schema.inForce(api.Kinds[e.kind])) {
 					c.rewrite = append(c.rewrite, e.obj)
 				}
 				return true

@@ -46,7 +46,7 @@ func TestSchema_theLeaderWritesStaleRecordsAgain(t *testing.T) {
 	sees(t, s, "the stale record", func(v *View) bool { return v.Get(api.KindProject, "prj_old") != nil })
 	lead(t, s, t.Context())
 	sees(t, s, "the record in the schema in force", func(v *View) bool {
-		return !v.t.get(api.KindProject, "prj_old").stale(1)
+		return !v.t.get(kindNoOf(api.KindProject), "prj_old").stale(1)
 	})
 	p := s.mirror.view().Get(api.KindProject, "prj_old").(*api.Project)
 	if p.Spec.Description != "from long ago" || p.Generation != 3 {

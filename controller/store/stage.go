@@ -90,7 +90,7 @@ func (st *stage) count(key string, old count, had bool, amounts map[string]int64
 }
 
 func (st *stage) remember(i *Idempotency) {
-	st.own(func() { st.t.idem.Delete(i.Key) }).idem.Set(i.Key, &remembered{Idempotency: *i, mod: st.pending()})
+	st.own(func() { st.t.idem.Delete(i.Key) }).idem.Set(i.Key, i.remembered(st.pending()))
 }
 
 // back takes back a change that is not to be in the stage after all. It must
@@ -166,7 +166,7 @@ func (st *stage) empty() bool { return len(st.writes) == 0 }
 func (st *stage) baseRefs(at touched) int { return len(st.base.refRows(at)) }
 
 func (v *View) refRows(at touched) (rows []refRow) {
-	v.t.refs.Ascend(refRow{at.kind, at.id, "", ""}, func(r refRow) bool {
+	v.t.refs.Ascend(refRow{targetKind: at.kind, targetID: at.id}, func(r refRow) bool {
 		if r.targetKind != at.kind || r.targetID != at.id {
 			return false
 		}
@@ -198,7 +198,7 @@ func (st *stage) compares() []clientv3.Cmp {
 // unreferred says that there is no reference to the object but those that the
 // view shows: they go in this transaction, or the change would have been refused.
 func (st *stage) unreferred(at touched) (cmps []clientv3.Cmp) {
-	from := refsKey(at.kind, at.id)
+	from := refsKey(at.kind.name(), at.id)
 	end := clientv3.GetPrefixRangeEnd(from)
 	gap := func(from, end string) {
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(from).WithRange(end), "=", 0))

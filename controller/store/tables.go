@@ -13,7 +13,8 @@ import (
 // few allocations, and a copy and its original can then be changed apart.
 type tables struct {
 	objects *btree.BTreeG[*entry]              // by kind and ID
-	refs    *btree.BTreeG[refRow]              // by target, and of each project its objects
+	members *btree.BTreeG[*entry]              // those of projects, by project, kind and ID
+	refs    *btree.BTreeG[refRow]              // by target
 	owners  *btree.Map[string, holder]         // unique key → who holds it
 	counts  *btree.Map[string, count]          // counter → amounts
 	idem    *btree.Map[string, *remembered]    // idempotency key → what was written
@@ -25,16 +26,21 @@ type tables struct {
 	copying sync.Mutex
 }
 
-type holder struct{ kind, id string }
+type holder struct {
+	kind kindNo
+	id   string
+}
 
 type count struct {
 	amounts map[string]int64 // never changed in place
 	mod     int64
 }
 
+// remembered is an Idempotency without its key.
 type remembered struct {
-	Idempotency
-	mod int64
+	fingerprint, id string
+	kind            kindNo
+	mod             int64
 }
 
 type schemaRow struct {
@@ -42,11 +48,11 @@ type schemaRow struct {
 	mod     int64
 }
 
-// refRow says that an object refers to a target. The target kind inProject is
-// the index of what is in a project.
-type refRow struct{ targetKind, targetID, kind, id string }
-
-const inProject = ""
+// refRow says that an object refers to a target.
+type refRow struct {
+	targetKind, kind kindNo
+	targetID, id     string
+}
 
 // degree keeps the trees' nodes small: a write copies those on the way to its
 // item, and with the library's default of 32 that was half of all that was allocated.
@@ -63,11 +69,19 @@ func lessEntry(a, b *entry) bool {
 	return a.id < b.id
 }
 
+func lessMember(a, b *entry) bool {
+	if a.project != b.project {
+		return a.project < b.project
+	}
+	return lessEntry(a, b)
+}
+
 func newTables() *tables {
 	// The trees are locked by copying and by there being one writer.
 	o := btree.Options{NoLocks: true, Degree: degree}
 	return &tables{
 		objects: btree.NewBTreeGOptions(lessEntry, o),
+		members: btree.NewBTreeGOptions(lessMember, o),
 		refs:    btree.NewBTreeGOptions(lessRef, o),
 		owners:  btree.NewMap[string, holder](degree),
 		counts:  btree.NewMap[string, count](degree),
@@ -81,13 +95,20 @@ func (t *tables) copy() *tables {
 	t.copying.Lock()
 	defer t.copying.Unlock()
 	return &tables{
-		objects: t.objects.Copy(), refs: t.refs.Copy(), owners: t.owners.Copy(), counts: t.counts.Copy(),
+		objects: t.objects.Copy(), members: t.members.Copy(), refs: t.refs.Copy(), owners: t.owners.Copy(), counts: t.counts.Copy(),
 		idem: t.idem.Copy(), alive: t.alive.Copy(), live: t.live.Copy(), schema: t.schema,
 	}
 }
 
-func (t *tables) get(kind, id string) *entry {
-	e, _ := t.objects.Get(&entry{kind: kind, id: id})
+// sought are entries to search with.
+var sought = sync.Pool{New: func() any { return &entry{} }}
+
+func (t *tables) get(kind kindNo, id string) *entry {
+	x := sought.Get().(*entry)
+	x.kind, x.id = kind, id
+	e, _ := t.objects.Get(x)
+	x.id = ""
+	sought.Put(x)
 	return e
 }
 
@@ -95,16 +116,16 @@ func (t *tables) get(kind, id string) *entry {
 // have changed; a status holds nothing.
 func (t *tables) put(e *entry, held bool) {
 	old, had := t.objects.Set(e)
+	if e.project != "" {
+		t.members.Set(e)
+	}
 	if !had {
-		t.index(e, claimsOf(e.obj))
-		if p := e.obj.GetMeta().Project; p != "" {
-			t.refs.Set(refRow{inProject, p, e.kind, e.id})
-		}
+		t.index(e, e.claims())
 		return
 	}
 	if held {
-		t.unindex(old, claimsOf(old.obj))
-		t.index(e, claimsOf(e.obj))
+		t.unindex(old, old.claims())
+		t.index(e, e.claims())
 	}
 }
 
@@ -114,7 +135,7 @@ func (t *tables) index(e *entry, c api.Claims) {
 		t.owners.Set(u.Key, h)
 	}
 	for _, r := range c.Refs {
-		t.refs.Set(refRow{r.Kind, r.ID, h.kind, h.id})
+		t.refs.Set(refRow{kindNoOf(r.Kind), h.kind, r.ID, h.id})
 	}
 }
 
@@ -127,19 +148,19 @@ func (t *tables) unindex(e *entry, c api.Claims) {
 		}
 	}
 	for _, r := range c.Refs {
-		t.refs.Delete(refRow{r.Kind, r.ID, h.kind, h.id})
+		t.refs.Delete(refRow{kindNoOf(r.Kind), h.kind, r.ID, h.id})
 	}
 }
 
 // delete removes the object, and returns it as it was last.
-func (t *tables) delete(kind, id string) *entry {
+func (t *tables) delete(kind kindNo, id string) *entry {
 	e, had := t.objects.Delete(&entry{kind: kind, id: id})
 	if !had {
 		return nil
 	}
-	t.unindex(e, claimsOf(e.obj))
-	if p := e.obj.GetMeta().Project; p != "" {
-		t.refs.Delete(refRow{inProject, p, kind, id})
+	if e.project != "" {
+		t.members.Delete(e)
 	}
+	t.unindex(e, e.claims())
 	return e
 }

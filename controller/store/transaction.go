@@ -207,7 +207,7 @@ func (s *Etcd) diagnose(ctx context.Context, st *stage) error {
 		}
 	}
 	for at := range st.free {
-		r, err := s.client.Get(ctx, refsKey(at.kind, at.id), clientv3.WithPrefix(), clientv3.WithKeysOnly())
+		r, err := s.client.Get(ctx, refsKey(at.kind.name(), at.id), clientv3.WithPrefix(), clientv3.WithKeysOnly())
 		if err != nil {
 			return fmt.Errorf("commit: look into a conflict at %s: %w", at.id, err)
 		}

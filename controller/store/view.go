@@ -21,8 +21,8 @@ func (v *View) Revision() int64 { return v.rev }
 
 // Get implements api.View.
 func (v *View) Get(kind, id string) api.Object {
-	if e := v.t.get(kind, id); e != nil {
-		return e.obj
+	if e := v.t.get(kindNoOf(kind), id); e != nil {
+		return e.object()
 	}
 	return nil
 }
@@ -35,7 +35,7 @@ func (v *View) Lookup(kind, project, nameOrID string) api.Object {
 	}
 	m := api.Meta{Name: nameOrID, Project: project}
 	h, ok := v.t.owners.Get(api.NameClaim(kind, &m).Key)
-	if !ok || h.kind != kind {
+	if !ok || h.kind != kindNoOf(kind) {
 		return nil
 	}
 	return v.Get(kind, h.id)
@@ -43,37 +43,31 @@ func (v *View) Lookup(kind, project, nameOrID string) api.Object {
 
 // List implements api.View.
 func (v *View) List(kind, project, after string) iter.Seq[api.Object] {
+	tree := v.t.objects
 	if project != "" {
-		return v.holders(refRow{inProject, project, kind, after})
+		tree = v.t.members
 	}
+	from := &entry{kind: kindNoOf(kind), project: project, id: after}
 	return func(yield func(api.Object) bool) {
-		v.t.objects.Ascend(&entry{kind: kind, id: after}, func(e *entry) bool {
-			if e.kind != kind {
+		tree.Ascend(from, func(e *entry) bool {
+			if e.kind != from.kind || project != "" && e.project != project {
 				return false
 			}
-			return e.id == after || yield(e.obj)
+			return e.id == after || yield(e.object())
 		})
 	}
 }
 
 // Referrers implements api.View.
 func (v *View) Referrers(kind, targetKind, targetID string) iter.Seq[api.Object] {
-	return v.holders(refRow{targetKind, targetID, kind, ""})
-}
-
-// holders yields the objects of the rows behind the given one, as long as they
-// are of the same target and kind.
-func (v *View) holders(from refRow) iter.Seq[api.Object] {
+	from := refRow{targetKind: kindNoOf(targetKind), targetID: targetID, kind: kindNoOf(kind)}
 	return func(yield func(api.Object) bool) {
 		v.t.refs.Ascend(from, func(r refRow) bool {
 			if r.targetKind != from.targetKind || r.targetID != from.targetID || r.kind != from.kind {
 				return false
 			}
-			if r.id == from.id {
-				return true
-			}
-			o := v.Get(r.kind, r.id)
-			return o == nil || yield(o)
+			e := v.t.get(r.kind, r.id)
+			return e == nil || yield(e.object())
 		})
 	}
 }
@@ -102,6 +96,5 @@ func (v *View) Idempotency(key string) *Idempotency {
 	if !ok {
 		return nil
 	}
-	i := r.Idempotency
-	return &i
+	return &Idempotency{Key: key, Fingerprint: r.fingerprint, Kind: r.kind.name(), ID: r.id}
 }
