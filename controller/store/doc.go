@@ -11,6 +11,7 @@
 // How to find the way:
 //
 //	keys.go record.go object.go   what is in etcd, and how three records become one object
+//	compact.go                    how it takes less memory
 //	tables.go view.go             the copy in memory: persistent B-trees, so that a snapshot costs nothing
 //	feed.go list.go mirror.go     list once, watch from there, publish revision by revision
 //	adopt.go                      what this process has written it need not read again

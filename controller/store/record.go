@@ -75,5 +75,6 @@ func decode(k api.Kind, record []byte) (o api.Object, schema int, err error) {
 	if err := json.Unmarshal(raw, o); err != nil {
 		return nil, 0, fmt.Errorf("decode a record of kind %s: %w", k.Name, err)
 	}
+	compact(o)
 	return o, e.Schema, nil
 }
