@@ -2,7 +2,6 @@ package controller
 
 import (
 	"net/netip"
-	"reflect"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -137,13 +136,4 @@ func hostPort(v api.View, host string, nets map[string]bool, id string) *api.Hos
 		h.Underlay, _ = netip.ParseAddr(at.Status.Address)
 	}
 	return h
-}
-
-// sameItem tells whether the host was told so already. Ports are by far the
-// most, and comparable; the others are compared in depth.
-func sameItem(a, b *api.DesiredItem) bool {
-	if a.Port != nil && b.Port != nil {
-		return *a.Port == *b.Port
-	}
-	return reflect.DeepEqual(a, b)
 }

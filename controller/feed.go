@@ -40,7 +40,7 @@ func unsubscribe(m map[string]map[*feed]bool, key string, s *feed) {
 }
 
 // next takes what is dirty and returns what differs from what was sent.
-func (f *feeds) next(ctx context.Context, s *feed, sent map[item]*api.DesiredItem, first bool) ([]api.DesiredItem, error) {
+func (f *feeds) next(ctx context.Context, s *feed, sent *told, first bool) ([]api.DesiredItem, error) {
 	dirty, all := f.take(s)
 	v, err := f.store.View(ctx, 0)
 	if err != nil {
@@ -50,7 +50,8 @@ func (f *feeds) next(ctx context.Context, s *feed, sent map[item]*api.DesiredIte
 		return nil, api.NotFound(api.KindHost, s.host)
 	}
 	nets := localNetworks(v, s.host)
-	if came, went := f.subscribeTo(s, nets); len(came)+len(went) > 0 {
+	came, went := f.subscribeTo(s, nets)
+	if len(came)+len(went) > 0 {
 		// Changes of a network that came are heard of from here on, so what a newer
 		// view shows, together with them, is all.
 		if v, err = f.store.View(ctx, v.Revision()); err != nil {
@@ -61,20 +62,17 @@ func (f *feeds) next(ctx context.Context, s *feed, sent map[item]*api.DesiredIte
 		}
 		for _, n := range went {
 			dirty[item{api.KindNetwork, n}] = true
-			for at, d := range sent {
-				if d.Port != nil && d.Port.Network == n {
-					dirty[at] = true
-				}
-			}
+			sent.inNetwork(n, dirty)
 		}
 	}
 	if all {
 		add(dirty, everything(v, s.host, nets))
-		for at := range sent {
-			dirty[at] = true
-		}
+		sent.all(dirty)
 	}
 	items := difference(v, s.host, nets, dirty, sent)
+	for _, n := range went {
+		sent.forget(n)
+	}
 	if first {
 		items = append(items, api.DesiredItem{Op: "synced", Revision: v.Revision()})
 	}
@@ -119,16 +117,15 @@ func (f *feeds) subscribeTo(s *feed, nets map[string]bool) (came, went []string)
 var itemOrder = map[string]int{api.KindHost: 0, api.KindNetwork: 1, api.KindPort: 2, api.KindInstance: 3}
 
 // difference compares what is dirty with what was sent, and notes it as sent.
-func difference(v api.View, host string, nets map[string]bool, dirty map[item]bool, sent map[item]*api.DesiredItem) []api.DesiredItem {
+func difference(v api.View, host string, nets map[string]bool, dirty map[item]bool, sent *told) []api.DesiredItem {
 	var items []api.DesiredItem
 	for at := range dirty {
-		want, have := desiredItem(v, host, nets, at), sent[at]
+		want := desiredItem(v, host, nets, at)
 		switch {
-		case want == nil && have != nil:
-			delete(sent, at)
+		case !sent.tell(at, want):
+		case want == nil:
 			items = append(items, api.DesiredItem{Op: "delete", Kind: at.kind, ID: at.id})
-		case want != nil && (have == nil || !sameItem(want, have)):
-			sent[at] = want
+		default:
 			items = append(items, *want)
 		}
 	}

@@ -209,7 +209,7 @@ func (b *Backend) Desired(ctx context.Context, host string) iter.Seq2[[]api.Desi
 	return func(yield func([]api.DesiredItem, error) bool) {
 		s := b.feeds.open(host)
 		defer b.feeds.closeFeed(s)
-		sent := map[item]*api.DesiredItem{}
+		sent := newTold()
 		for first := true; ; first = false {
 			items, err := b.feeds.next(ctx, s, sent, first)
 			if err != nil {
