@@ -78,7 +78,7 @@ func (a *admission) sizeInstance(i *api.Instance) error {
 	if img.Status.State == api.StateReady && !fitsDisk(i, img) {
 		return api.NewProblem(422, "disk_too_small", "spec.type", "choose a type with a larger disk", "the type %s has a disk of %d GiB, and the image %s needs %d GiB", typ.Name, i.Spec.Size.DiskGiB, img.Name, gib(img.Status.VirtualSizeBytes))
 	}
-	if why := scheduler.TooLarge(snapshot(a.view), requestFor(i)); why != "" {
+	if why := tooLarge(a.view, requestFor(i)); why != "" {
 		return api.NewProblem(422, "larger_than_any_host", "spec.type", "choose a smaller type", "no host could take an instance of the type %s, even if it were empty: %s", typ.Name, why)
 	}
 	return nil

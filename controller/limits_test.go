@@ -135,14 +135,14 @@ func TestPlacement_roomThatAppearsDuringADecisionIsNotMissed(t *testing.T) {
 	if err := p.batch(c.ctx, p.take()); err != nil {
 		t.Fatal(err)
 	}
-	if !p.fresh[id] {
+	if !p.fresh.in[id] {
 		t.Error("the instance waits for news that have come already")
 	}
 	p.store = c.store
 	if err := p.batch(c.ctx, p.take()); err != nil {
 		t.Fatal(err)
 	}
-	if p.fresh[id] || !p.waiting[id] {
+	if p.fresh.in[id] || p.waiting[id].IsZero() {
 		t.Error("without news it does not wait")
 	}
 }

@@ -26,9 +26,9 @@ type placements struct {
 	log     *slog.Logger
 
 	mu      sync.Mutex
-	fresh   map[string]bool // to be decided
-	waiting map[string]bool // fitted nowhere, or wait for their image, until something changes
-	changes int             // how often something changed that they may have waited for
+	fresh   line                 // to be decided
+	waiting map[string]time.Time // fitted nowhere, or wait for their image, until something changes; when they were made
+	changes int                  // how often something changed that they may have waited for
 	woken   chan struct{}
 }
 
@@ -44,7 +44,7 @@ const actorScheduler = "controller/scheduler"
 func newPlacements(c *Controller) *placements {
 	return &placements{
 		store: c.o.Store, place: c.o.Place, now: c.o.Now, timer: c.o.Timer, entropy: c.entropy, log: c.o.Log,
-		fresh: map[string]bool{}, waiting: map[string]bool{}, woken: make(chan struct{}, 1),
+		fresh: newLine(), waiting: map[string]time.Time{}, woken: make(chan struct{}, 1),
 	}
 }
 
@@ -56,12 +56,12 @@ func (p *placements) run(ctx context.Context) error {
 func (p *placements) reset(v api.View) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	clear(p.fresh)
+	p.fresh = newLine()
 	clear(p.waiting)
 	p.changes++
 	for o := range v.List(api.KindInstance, "", "") {
 		if i := o.(*api.Instance); i.Placement.Host == "" && !i.Deleting() {
-			p.fresh[i.ID] = true
+			p.fresh.add(i.ID, i.CreatedAt)
 		}
 	}
 	poke(p.woken)
@@ -72,13 +72,13 @@ func (p *placements) see(_ api.View, e api.WatchEvent) {
 	defer p.mu.Unlock()
 	switch o := e.Object.(type) {
 	case *api.Instance:
-		unplaced := e.Type == api.EventPut && o.Placement.Host == "" && !o.Deleting()
-		switch {
+		_, waits := p.waiting[o.ID]
+		switch unplaced := e.Type == api.EventPut && o.Placement.Host == "" && !o.Deleting(); {
 		case !unplaced:
-			delete(p.fresh, o.ID)
+			p.fresh.remove(o.ID)
 			delete(p.waiting, o.ID)
-		case !p.waiting[o.ID]:
-			p.fresh[o.ID] = true
+		case !waits:
+			p.fresh.add(o.ID, o.CreatedAt)
 			poke(p.woken)
 		}
 		if e.Type == api.EventDelete && o.Placement.Host != "" {
@@ -92,11 +92,11 @@ func (p *placements) see(_ api.View, e api.WatchEvent) {
 // retry decides again about all that wait: there may be room now.
 func (p *placements) retry() {
 	p.changes++
-	for id := range p.waiting {
-		p.fresh[id] = true
+	for id, made := range p.waiting {
+		p.fresh.add(id, made)
 	}
 	clear(p.waiting)
-	if len(p.fresh) > 0 {
+	if p.fresh.len() > 0 {
 		poke(p.woken)
 	}
 }
@@ -134,11 +134,7 @@ func (p *placements) work(ctx context.Context) error {
 func (p *placements) take() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ids := make([]string, 0, len(p.fresh))
-	for id := range p.fresh {
-		ids = append(ids, id)
-	}
-	return ids
+	return p.fresh.oldest(requestsAtOnce)
 }
 
 // batch decides about some of the instances, in one commit.
@@ -163,14 +159,14 @@ func (p *placements) batch(ctx context.Context, ids []string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, id := range b.settled {
-		delete(p.fresh, id)
+		p.fresh.remove(id)
 	}
 	if p.changes != before {
 		return nil // those that do not fit were decided on what may be out of date
 	}
-	for _, id := range b.waiting {
-		delete(p.fresh, id)
-		p.waiting[id] = true
+	for id, made := range b.waiting {
+		p.fresh.remove(id)
+		p.waiting[id] = made
 	}
 	return nil
 }
@@ -179,19 +175,19 @@ func (p *placements) batch(ctx context.Context, ids []string) error {
 type batch struct {
 	change  store.Change
 	settled []string // placed, or not to be placed any more
-	waiting []string
+	waiting map[string]time.Time
 }
 
-// placeBatch decides about the oldest of the instances. It is pure.
+// placeBatch decides about the instances, the oldest first. It is pure.
 func placeBatch(v api.View, place scheduler.Placer, ids []string, now time.Time, seed uint64) *batch {
-	b := &batch{}
+	b := &batch{waiting: map[string]time.Time{}}
 	var all []*api.Instance
 	for _, id := range ids {
 		switch i := get[*api.Instance](v, api.KindInstance, id); {
 		case i == nil || i.Deleting() || i.Placement.Host != "":
 			b.settled = append(b.settled, id)
 		case !imageCondition(i, get[*api.Image](v, api.KindImage, i.Spec.Image)).OK:
-			b.waiting = append(b.waiting, id)
+			b.waiting[id] = i.CreatedAt
 		default:
 			all = append(all, i)
 		}
@@ -199,19 +195,23 @@ func placeBatch(v api.View, place scheduler.Placer, ids []string, now time.Time,
 	slices.SortFunc(all, func(a, b *api.Instance) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
-	all = all[:min(len(all), requestsAtOnce)]
 	if len(all) == 0 {
 		return b
 	}
-	rs := make([]scheduler.Request, len(all))
-	for n, i := range all {
-		rs[n] = requestFor(i)
-	}
-	for n, d := range place(snapshot(v), rs, seed) {
-		if len(b.change.Place) == writesAtOnce {
-			break
+	// In portions of what one commit can write: most often all of the first fit.
+	hosts := snapshot(v)
+	for len(all) > 0 && len(b.change.Place) < writesAtOnce {
+		n := min(len(all), writesAtOnce-len(b.change.Place))
+		rs := make([]scheduler.Request, n)
+		for i := range rs {
+			rs[i] = requestFor(all[i])
 		}
-		b.decide(all[n], d, now)
+		ds := place(hosts, rs, seed)
+		for i, d := range ds {
+			b.decide(all[i], d, now)
+		}
+		reserve(hosts, rs, ds)
+		all = all[n:]
 	}
 	return b
 }
@@ -220,7 +220,7 @@ func (b *batch) decide(i *api.Instance, d scheduler.Decision, now time.Time) {
 	n := api.Clone(i)
 	n.Status.State = api.StatePending
 	if d.Host == "" {
-		b.waiting = append(b.waiting, i.ID)
+		b.waiting[i.ID] = i.CreatedAt
 		if !news(i.Placement, d) {
 			return
 		}

@@ -73,6 +73,12 @@ func labels(m map[string]string) string {
 	return strings.Join(words, ",")
 }
 
+// FitsEmpty tells whether the host could take the request if nothing else ran on it.
+func FitsEmpty(h Host, r Request) bool {
+	h.Used = api.Size{}
+	return h.Capacity.VCPUs > 0 && otherArchitecture(&h, &r) == 0 && lacksVCPUs(&h, &r) == 0 && lacksMemory(&h, &r) == 0 && lacksDisk(&h, &r) == 0
+}
+
 // TooLarge tells whether no host could take the request even if it were empty,
 // and by how much the nearest one falls short, in words. Hosts of another
 // architecture, and those that have not said their size yet, do not count; where

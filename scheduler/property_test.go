@@ -133,6 +133,9 @@ func TestTooLarge_meansThatNothingHelps(t *testing.T) {
 		r.Size = size(r.Size.VCPUs*3, r.Size.MemoryMiB*3, r.Size.DiskGiB*3)
 		why := TooLarge(s, r)
 		same := 0
+		if why != "" && slices.ContainsFunc(s.Hosts, func(h Host) bool { return FitsEmpty(h, r) }) {
+			t.Fatalf("%q, and it fits an empty host", why)
+		}
 		for i := range s.Hosts {
 			s.Hosts[i].Used, s.Hosts[i].Ready, s.Hosts[i].Schedulable = api.Size{}, true, true
 			if s.Hosts[i].Architecture == r.Architecture {
@@ -140,6 +143,9 @@ func TestTooLarge_meansThatNothingHelps(t *testing.T) {
 			}
 		}
 		fits := Place(s, []Request{r}, 0)[0].Host != ""
+		if one := slices.ContainsFunc(s.Hosts, func(h Host) bool { return FitsEmpty(h, r) }); one != fits {
+			t.Fatalf("placed: %v; it fits an empty host: %v", fits, one)
+		}
 		if want := !fits && same > 0; (why != "") != want {
 			t.Fatalf("called too large: %q; fits an empty cloud of %d hosts: %v", why, same, fits)
 		}
