@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/controller/store"
@@ -205,7 +206,7 @@ func ctxErr(ctx context.Context, err error) error {
 }
 
 // Desired implements rest.Backend.
-func (b *Backend) Desired(ctx context.Context, host string) iter.Seq2[[]api.DesiredItem, error] {
+func (b *Backend) Desired(ctx context.Context, host string, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error] {
 	return func(yield func([]api.DesiredItem, error) bool) {
 		s := b.feeds.open(host)
 		defer b.feeds.closeFeed(s)
@@ -225,11 +226,26 @@ func (b *Backend) Desired(ctx context.Context, host string) iter.Seq2[[]api.Desi
 				}
 				items = items[n:]
 			}
-			select {
-			case <-s.woken:
-			case <-ctx.Done():
+			if !s.wait(ctx, tick, func() bool { return yield(nil, nil) }) {
 				return
 			}
+		}
+	}
+}
+
+// wait returns true when there may be news, and calls ticked at each tick until
+// then. It returns false when that does, or ctx has ended.
+func (s *feed) wait(ctx context.Context, tick <-chan time.Time, ticked func() bool) bool {
+	for {
+		select {
+		case <-s.woken:
+			return true
+		case <-tick:
+			if !ticked() {
+				return false
+			}
+		case <-ctx.Done():
+			return false
 		}
 	}
 }

@@ -208,7 +208,7 @@ func (c *cloud) follow(host string) <-chan []api.DesiredItem {
 	out, done := make(chan []api.DesiredItem), make(chan struct{})
 	go func() {
 		defer close(done)
-		for items, err := range c.b.Desired(ctx, host) {
+		for items, err := range c.b.Desired(ctx, host, nil) {
 			if err != nil {
 				c.Error(err)
 				return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -33,8 +34,9 @@ type Backend interface {
 	Renew(ctx context.Context, host string, csrPEM string) (api.JoinResponse, error)
 	Heartbeat(ctx context.Context, host string) error
 	Report(ctx context.Context, host string, reports []api.Report) error
-	// Desired yields the host's desired state: all of it, then each difference.
-	Desired(ctx context.Context, host string) iter.Seq2[[]api.DesiredItem, error]
+	// Desired yields the host's desired state: all of it, then each difference,
+	// and nothing at each tick.
+	Desired(ctx context.Context, host string, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error]
 
 	// Image bytes.
 	// Upload appends to an image at the offset and returns how much there is.

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"encoding/json"
-	"iter"
 	"net/http"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -94,14 +93,31 @@ func (c *call) desired() error {
 		return err
 	}
 	s := c.stream()
-	send := func(items []api.DesiredItem) error { return s.send("items", "", items) }
-	beat := func() error {
-		if err := s.stillAllowed(); err != nil {
-			return err
+	ctx, cancel := context.WithCancel(c.context())
+	defer cancel()
+	defer context.AfterFunc(c.closing, cancel)()
+	ticks, stop := c.newTicker(heartbeat)
+	defer stop()
+	// The backend runs in this goroutine: there is such a stream for every host.
+	for items, err := range c.backend.Desired(ctx, c.who.Host, ticks) {
+		switch {
+		case err != nil:
+		case len(items) > 0:
+			err = s.send("items", "", items)
+		default:
+			err = s.beat()
 		}
-		return s.send(api.EventBookmark, "", json.RawMessage("[]"))
+		if err != nil {
+			return s.end(err)
+		}
 	}
-	return s.end(pump(s, func(ctx context.Context) iter.Seq2[[]api.DesiredItem, error] {
-		return c.backend.Desired(ctx, c.who.Host)
-	}, send, beat))
+	return s.end(errClosing)
+}
+
+// beat tells a host that the stream lives, as long as it may have it.
+func (s *stream) beat() error {
+	if err := s.stillAllowed(); err != nil {
+		return err
+	}
+	return s.send(api.EventBookmark, "", json.RawMessage("[]"))
 }

@@ -290,10 +290,16 @@ func (m *memory) Renew(_ context.Context, host, _ string) (api.JoinResponse, err
 }
 func (m *memory) Heartbeat(context.Context, string) error            { return nil }
 func (m *memory) Report(context.Context, string, []api.Report) error { return nil }
-func (m *memory) Desired(ctx context.Context, host string) iter.Seq2[[]api.DesiredItem, error] {
+func (m *memory) Desired(ctx context.Context, host string, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error] {
 	return func(yield func([]api.DesiredItem, error) bool) {
-		if yield([]api.DesiredItem{{Op: "set", Kind: "host", ID: host}, {Op: "synced", Revision: m.rev}}, nil) {
-			<-ctx.Done()
+		items := []api.DesiredItem{{Op: "set", Kind: "host", ID: host}, {Op: "synced", Revision: m.rev}}
+		for yield(items, nil) {
+			items = nil
+			select {
+			case <-tick:
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }
@@ -307,7 +313,9 @@ func (m *memory) Upload(_ context.Context, i *api.Image, offset int64, complete 
 	}
 	b, err := io.ReadAll(r)
 	m.mu.Lock()
-	m.uploads[i.ID] = append(have, b...)
+	if len(m.uploads[i.ID]) == len(have) { // else it came late, after another request that went on from there
+		m.uploads[i.ID] = append(have, b...)
+	}
 	m.mu.Unlock()
 	if err != nil {
 		return 0, api.NewProblem(400, "body_unreadable", "", "go on from where it broke", "the body broke off")

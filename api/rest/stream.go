@@ -6,7 +6,6 @@ import (
 	"errors"
 	"iter"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 )
@@ -45,18 +44,26 @@ func (s *stream) send(event, id string, v any) error {
 	}
 	s.start()
 	_ = s.rc.SetWriteDeadline(time.Now().Add(stallTimeout))
-	var text strings.Builder
+	head := "event: " + event + "\ndata: "
 	if id != "" {
-		text.WriteString("id: " + id + "\n")
+		head = "id: " + id + "\n" + head
 	}
-	text.WriteString("event: " + event + "\ndata: ")
-	text.Write(b)
-	text.WriteString("\n\n")
-	if _, err := s.echo.Response().Write([]byte(text.String())); err != nil {
-		return err
+	for _, part := range [][]byte{[]byte(head), b, []byte("\n\n")} {
+		for len(part) > 0 {
+			n := min(len(part), pieceBytes)
+			if _, err := s.echo.Response().Write(part[:n]); err != nil {
+				return err
+			}
+			part = part[n:]
+		}
 	}
 	return s.flush()
 }
+
+// pieceBytes is how much of an event is written at once. HTTP/2 and TLS keep,
+// for each connection, buffers as large as the largest piece they have seen, and
+// there are a thousand idle connections for one that is busy.
+const pieceBytes = 4 << 10
 
 func (s *stream) flush() error {
 	if err := s.rc.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
