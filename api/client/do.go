@@ -113,7 +113,7 @@ func (c *Client) once(ctx context.Context, r Request) (resp *Response, wait time
 		attempt, cancel = context.WithTimeout(ctx, c.o.Timeout)
 		defer cancel()
 	}
-	got, err := c.send(attempt, r, bytes.NewReader(r.Body), int64(len(r.Body)))
+	got, err := c.send(attempt, r, &pieces{bytes.NewReader(r.Body)}, int64(len(r.Body)))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, 0, ctx.Err()
@@ -160,6 +160,9 @@ func (c *Client) send(ctx context.Context, r Request, body io.Reader, length int
 		return nil, errors.Join(err, closeBody(body))
 	}
 	req.ContentLength = length
+	if _, whole := body.(*pieces); whole {
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(&pieces{bytes.NewReader(r.Body)}), nil }
+	}
 	for k, v := range r.Header {
 		req.Header[k] = v
 	}
@@ -172,6 +175,12 @@ func (c *Client) send(ctx context.Context, r Request, body io.Reader, length int
 	req.Header.Set("User-Agent", c.o.UserAgent)
 	return c.http.Do(req)
 }
+
+// pieces is a body that is sent in small pieces: a server keeps, for each
+// connection, buffers as large as the largest piece that it has seen.
+type pieces struct{ whole *bytes.Reader }
+
+func (p *pieces) Read(b []byte) (int, error) { return p.whole.Read(b[:min(len(b), 4<<10)]) }
 
 // closeBody does what the transport does with a body, where it never gets it.
 func closeBody(body io.Reader) error {
