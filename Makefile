@@ -37,13 +37,13 @@ bench-boot: deps build ## measure from POST to running, beside the same by hand
 	@deploy/images/build.sh tiny
 	$(GO) run -tags $(TAGS) ./bench/boot
 
-bench-writes: ## measure writes through the API, beside a bare etcd client
+bench-writes: build ## measure writes through the API, beside a bare etcd client
 	$(GO) run -tags $(TAGS) ./bench/writes
 
-bench-lists: ## measure a page of 100 out of 100,000 instances
+bench-lists: build ## measure a page of 100 out of 100,000 instances
 	$(GO) run -tags $(TAGS) ./bench/lists
 
-bench-scale: ## measure 1,000 hosts and 20,000 instances, then idle
+bench-scale: build ## measure 1,000 hosts and 20,000 instances, then idle
 	$(GO) run -tags $(TAGS) ./bench/scale
 
 clean: ## remove what was built

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/api/client"
+	"github.com/cairn-cloud/cairn/bench"
+)
+
+type options struct {
+	cairn                     string
+	instances, writers, pages int
+}
+
+const (
+	tenant   = "tenant"
+	pageSize = 100
+	// One instance in ten has this label, so that a page of them is found among
+	// ten times as many.
+	label, oneIn = "tier=gold", 10
+	// aim is what a page may take at p99.
+	aim = 5 * time.Millisecond
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if child, err := bench.Child(ctx); child || err != nil {
+		exit(err)
+	}
+	var o options
+	flag.StringVar(&o.cairn, "cairn", "bin/cairn", "the binary to measure")
+	flag.IntVar(&o.instances, "instances", 100_000, "how many instances there are")
+	flag.IntVar(&o.writers, "writers", 64, "how many make instances at once")
+	flag.IntVar(&o.pages, "pages", 1000, "how many pages of a sort are read")
+	flag.Parse()
+	exit(run(ctx, o))
+}
+
+func exit(err error) {
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "bench:", err) // there is nowhere else to say it
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp("", "cairn-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	etcd, err := bench.StartEtcd(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, etcd.Stop()) }()
+	cloud, err := bench.StartCloud(ctx, o.cairn, dir, etcd.URL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cloud.Stop()) }()
+	c, err := cloud.Client()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	project, err := seed(ctx, c, o, dir)
+	if err != nil {
+		return err
+	}
+	fmt.Println(bench.Machine())
+	fmt.Printf("pages of %d out of %d instances\n\n", pageSize, o.instances)
+	return measure(ctx, c, etcd.Client, project, o)
+}
+
+// seed makes the instances. They have no host, which changes nothing of a list.
+func seed(ctx context.Context, c *client.Client, o options, dir string) (project string, err error) {
+	if project, err = bench.Tenant(ctx, c, tenant); err != nil {
+		return "", err
+	}
+	if err := bench.Image(ctx, c, dir); err != nil {
+		return "", err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(o.writers)
+	for n := range o.instances {
+		g.Go(func() error {
+			i := &api.Instance{}
+			i.Name, i.Project = fmt.Sprintf("i-%06d", n), tenant
+			if n%oneIn == 0 {
+				i.Labels = map[string]string{"tier": "gold"}
+			}
+			i.Spec.Type, i.Spec.Image = "t1-nano", bench.ImageName
+			if _, err := c.Create(ctx, i, client.WriteOptions{}); err != nil {
+				return fmt.Errorf("make %s: %w", i.Name, err)
+			}
+			if (n+1)%20_000 == 0 {
+				bench.Say("%d instances are made", n+1)
+			}
+			return nil
+		})
+	}
+	return project, g.Wait()
+}
+
+// measure reads pages of each sort in turn, so that the machine's moods meet all alike.
+func measure(ctx context.Context, c *client.Client, etcd *clientv3.Client, project string, o options) error {
+	k, _ := api.KindByName(api.KindInstance)
+	plain := client.ListOptions{Project: tenant, Limit: pageSize}
+	chosen := client.ListOptions{Project: tenant, Limit: pageSize, Labels: label}
+	middle, last, err := cursors(ctx, c, k, plain, o.instances/pageSize)
+	if err != nil {
+		return err
+	}
+	page := func(l client.ListOptions, cursor string) func() error {
+		return func() error {
+			p, err := c.ListPage(ctx, k, l, cursor)
+			if err == nil && len(p.Items) != pageSize {
+				err = fmt.Errorf("a page has %d instances, not %d", len(p.Items), pageSize)
+			}
+			return err
+		}
+	}
+	sorts := []struct {
+		name string
+		read func() error
+		took []time.Duration
+	}{
+		{name: "the first page", read: page(plain, "")},
+		{name: "the page in the middle", read: page(plain, middle)},
+		{name: "the last page", read: page(plain, last)},
+		{name: "a page chosen by a label", read: page(chosen, "")},
+		{name: "100 keys by a bare etcd client", read: func() error {
+			r, err := etcd.Get(ctx, "/cairn/spec/instance/"+project+"/", clientv3.WithPrefix(), clientv3.WithLimit(pageSize))
+			if err == nil && len(r.Kvs) != pageSize {
+				err = fmt.Errorf("etcd has %d keys there, not %d", len(r.Kvs), pageSize)
+			}
+			return err
+		}},
+	}
+	for n := range o.pages + 10 {
+		for i := range sorts {
+			s := &sorts[i]
+			began := time.Now()
+			if err := s.read(); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+			if n >= 10 { // the first ones warm up
+				s.took = append(s.took, time.Since(began))
+			}
+		}
+	}
+	t := bench.NewTable(os.Stdout, "", "p50", "p99", "p99 below "+bench.Round(aim))
+	for _, s := range sorts {
+		p99 := bench.Quantile(s.took, 0.99)
+		t.Row(s.name, bench.Quantile(s.took, 0.5), p99, bench.Verdict(p99 < aim))
+	}
+	return t.End()
+}
+
+// cursors walks the list once: those of the page in the middle and of the last.
+func cursors(ctx context.Context, c *client.Client, k api.Kind, l client.ListOptions, pages int) (middle, last string, err error) {
+	at := ""
+	for n := 1; ; n++ {
+		p, err := c.ListPage(ctx, k, l, at)
+		if err != nil {
+			return "", "", fmt.Errorf("walk the list: %w", err)
+		}
+		if p.Next == "" {
+			return middle, at, nil
+		}
+		at = p.Next
+		if n == pages/2 {
+			middle = at
+		}
+	}
+}
