@@ -152,9 +152,8 @@ func (m *measurement) delete(ctx context.Context, id string) error {
 // name, on another tap, with another MAC and disks of its own. Not timed.
 const prepare = `set -eu
 mkdir -p $by
-virsh dumpxml --inactive $id | sed -e "s/$id/hand/g" -e '/<uuid>/d' -e '/<cairn:/,/<\/cairn:/d' -e '/<metadata>/,/<\/metadata>/d' \
+virsh dumpxml --inactive $id | sed -e "s/$id/hand/g" -e '/<uuid>/d' -e '/<metadata>/,/<\/metadata>/d' \
 	-e "s/<target dev='ct[^']*'/<target dev='hand0'/" -e "s#<mac address='..#<mac address='06#" -e "s#$state/instances/hand#$by#g" >$by/hand.xml
-cat $state/instances/$id/root.qcow2 >/dev/null
 qemu-img info -U --output=json $state/instances/$id/root.qcow2 | sed -n 's/.*"full-backing-filename": "\(.*\)".*/\1/p' >$by/image
 ls /sys/class/net | grep '^cb' >$by/bridge
 `
