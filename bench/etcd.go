@@ -41,9 +41,9 @@ func ServeEtcd(ctx context.Context, dir string, o ...grpc.ServerOption) (e *embe
 // childEtcd is the argument by which a benchmark runs itself as etcd.
 const childEtcd = "-serve-etcd"
 
-// Child is what a benchmark's main calls first. It returns true where this
-// process was etcd, started by StartEtcd, and has ended.
-func Child(ctx context.Context) (bool, error) {
+// serveChild returns true where this process was etcd, started by StartEtcd, and
+// has ended.
+func serveChild(ctx context.Context) (bool, error) {
 	if len(os.Args) != 3 || os.Args[1] != childEtcd {
 		return false, nil
 	}

@@ -8,10 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -34,17 +32,14 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	var o options
 	flag.StringVar(&o.cairn, "cairn", "bin/cairn", "the binary to measure")
 	flag.StringVar(&o.image, "image", "deploy/images/out/tiny.qcow2", "image to start from")
 	flag.IntVar(&o.rounds, "rounds", 20, "how many instances each way")
-	flag.Parse()
-	if err := run(ctx, o); err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench:", err) // there is nowhere else to say it
-		os.Exit(1)
-	}
+	bench.Main(func(ctx context.Context) error {
+		flag.Parse()
+		return run(ctx, o)
+	})
 }
 
 func run(ctx context.Context, o options) (err error) {

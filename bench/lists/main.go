@@ -3,15 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -38,56 +35,25 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if child, err := bench.Child(ctx); child || err != nil {
-		exit(err)
-	}
 	var o options
 	flag.StringVar(&o.cairn, "cairn", "bin/cairn", "the binary to measure")
 	flag.IntVar(&o.instances, "instances", 100_000, "how many instances there are")
 	flag.IntVar(&o.writers, "writers", 64, "how many make instances at once")
 	flag.IntVar(&o.pages, "pages", 1000, "how many pages of a sort are read")
-	flag.Parse()
-	exit(run(ctx, o))
+	bench.Main(func(ctx context.Context) error {
+		flag.Parse()
+		return bench.OnStand(ctx, o.cairn, func(s *bench.Stand) error { return run(ctx, s, o) })
+	})
 }
 
-func exit(err error) {
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench:", err) // there is nowhere else to say it
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "cairn-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	etcd, err := bench.StartEtcd(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, etcd.Stop()) }()
-	cloud, err := bench.StartCloud(ctx, o.cairn, dir, etcd.URL)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, cloud.Stop()) }()
-	c, err := cloud.Client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	project, err := seed(ctx, c, o, dir)
+func run(ctx context.Context, s *bench.Stand, o options) error {
+	project, err := seed(ctx, s.Client, o, s.Dir)
 	if err != nil {
 		return err
 	}
 	fmt.Println(bench.Machine())
 	fmt.Printf("pages of %d out of %d instances\n\n", pageSize, o.instances)
-	return measure(ctx, c, etcd.Client, project, o)
+	return measure(ctx, s.Client, s.Etcd.Client, project, o)
 }
 
 // seed makes the instances. They have no host, which changes nothing of a list.

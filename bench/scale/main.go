@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/cairn-cloud/cairn/bench"
@@ -23,14 +20,6 @@ type options struct {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if child, err := bench.Child(ctx); child || err != nil {
-		exit(err)
-	}
-	if len(os.Args) == 3 && os.Args[1] == childFleet {
-		exit(serveFleet(ctx, os.Args[2]))
-	}
 	var o options
 	flag.StringVar(&o.cairn, "cairn", "bin/cairn", "the binary to measure")
 	flag.IntVar(&o.hosts, "hosts", 1000, "how many hosts join")
@@ -39,40 +28,17 @@ func main() {
 	flag.IntVar(&o.writers, "writers", 32, "how many make instances at once")
 	flag.DurationVar(&o.settle, "settle", 5*time.Minute, "how long to wait after the last instance runs")
 	flag.DurationVar(&o.window, "window", 2*time.Minute, "how long to watch the idle controller then")
-	flag.Parse()
-	exit(run(ctx, o))
+	bench.Main(func(ctx context.Context) error {
+		if len(os.Args) == 3 && os.Args[1] == childFleet {
+			return serveFleet(ctx, os.Args[2])
+		}
+		flag.Parse()
+		return bench.OnStand(ctx, o.cairn, func(s *bench.Stand) error { return run(ctx, s, o) })
+	})
 }
 
-func exit(err error) {
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "bench:", err) // there is nowhere else to say it
-		os.Exit(1)
-	}
-	os.Exit(0)
-}
-
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "cairn-bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	etcd, err := bench.StartEtcd(ctx, dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, etcd.Stop()) }()
-	cloud, err := bench.StartCloud(ctx, o.cairn, dir, etcd.URL)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, cloud.Stop()) }()
-	c, err := cloud.Client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	m := &measurement{o: o, dir: dir, etcd: etcd, cloud: cloud, client: c}
+func run(ctx context.Context, s *bench.Stand, o options) (err error) {
+	m := &measurement{o: o, dir: s.Dir, etcd: s.Etcd, cloud: s.Cloud, client: s.Client}
 	if err := m.prepare(ctx); err != nil {
 		return err
 	}

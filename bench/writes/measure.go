@@ -50,9 +50,6 @@ func (m *measurement) spent() (cpu [3]time.Duration, err error) {
 
 // prepare makes the tenants and the lease of the bare writers.
 func (m *measurement) prepare(ctx context.Context) (err error) {
-	if m.client, err = m.cloud.Client(); err != nil {
-		return err
-	}
 	if err := bench.Image(ctx, m.client, m.cloud.Data); err != nil {
 		return err
 	}
