@@ -24,6 +24,8 @@ linux /vmlinuz root=LABEL=root ro console=tty0 console=ttyS0,115200
 initrd /initrd.img
 boot
 END
+# Translations are left out, so that the one locale is the neutral one.
+echo 'locale: C.UTF-8' >"$root/etc/cloud/cloud.cfg.d/10_locale.cfg"
 # Each instance is another machine: none has a name, an ID or keys yet.
 rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/hostname" "$root/var/lib/dbus/machine-id"
 : >"$root/etc/machine-id"

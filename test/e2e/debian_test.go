@@ -21,11 +21,11 @@ func debianComesUp(b *bed) {
 	}
 	// A whole system boots here, on an emulated processor, beside the other guests.
 	b.within(3*patience, "it lets its key in and cloud-init is done", func() (bool, string) {
-		out, err := ssh("cat /var/lib/cloud/instance/boot-finished")
+		out, err := ssh("cloud-init status --wait")
 		if err != nil {
 			out += "\n" + err.Error() + "\n" + b.console("deb")
 		}
-		return err == nil, out
+		return err == nil && strings.Contains(out, "status: done"), out
 	})
 	for command, want := range map[string]string{
 		"hostname":       "deb",
