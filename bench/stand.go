@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -35,7 +36,8 @@ type Stand struct {
 	Client *client.Client // of the cloud's administrator
 }
 
-// OnStand calls measure with a stand of the binary.
+// OnStand calls measure with a stand of the binary. The arguments of the benchmark
+// that are no flags of its own are for the controller: `-- --debug-listen 127.0.0.1:6060`.
 func OnStand(ctx context.Context, binary string, measure func(*Stand) error) (err error) {
 	s := &Stand{}
 	if s.Dir, err = os.MkdirTemp("", "cairn-bench-"); err != nil {
@@ -46,7 +48,7 @@ func OnStand(ctx context.Context, binary string, measure func(*Stand) error) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Etcd.Stop()) }()
-	if s.Cloud, err = StartCloud(ctx, binary, s.Dir, s.Etcd.URL); err != nil {
+	if s.Cloud, err = StartCloud(ctx, binary, s.Dir, s.Etcd.URL, flag.Args()...); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Cloud.Stop()) }()

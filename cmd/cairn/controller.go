@@ -25,6 +25,7 @@ type controllerFlags struct {
 	data               string
 	listen, san        []string
 	allowPrivateImport bool
+	debug              string
 	etcd               etcdFlags
 }
 
@@ -33,6 +34,7 @@ func (f *controllerFlags) add(c *cobra.Command, listen string) {
 	c.Flags().StringArrayVar(&f.listen, "listen", []string{listen}, "address to serve the API on; may be given many times")
 	c.Flags().StringArrayVar(&f.san, "san", nil, "further name or address by which clients reach this controller; may be given many times")
 	c.Flags().BoolVar(&f.allowPrivateImport, "allow-private-import", false, "let images be imported from private and local addresses")
+	c.Flags().StringVar(&f.debug, "debug-listen", "", "address of the loopback interface to serve Go's profiles on, for \"go tool pprof\" (default: none)")
 }
 
 func (a *app) controllerCommand() *cobra.Command {
@@ -104,6 +106,7 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ctl.Run(ctx) })
 	g.Go(func() error { return serve(ctx, log, server, listeners) })
+	g.Go(func() error { return serveDebug(ctx, log, f.debug) })
 	if ready != nil {
 		ready(url)
 	}
