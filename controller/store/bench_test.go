@@ -156,7 +156,7 @@ func BenchmarkPage(b *testing.B) {
 	for n := range 100_000 {
 		i, _ := machine(n)
 		var e *entry
-		t.put(e.with(k, partSpec, i, 1, 1), true)
+		t.replace(e, e.with(k, partSpec, i, 1, 1), partSpec)
 	}
 	v := &View{t: t, rev: 1}
 	b.ResetTimer()

@@ -45,7 +45,8 @@ func (d *delta) remove(key string) { d.writes = append(d.writes, write{key: key}
 type edit struct {
 	kind     api.Kind
 	old, now *entry    // nil: not there
-	records  [3][]byte // to be written
+	was, is  api.Claims // what they hold, where that may differ
+	records  [3][]byte  // to be written
 	day      bool
 }
 
@@ -155,14 +156,14 @@ func (x *editor) set(e *edit, p part, o api.Object, force bool) error {
 			return nil // it changes nothing, so it costs no revision
 		}
 	}
+	e.records[p] = record
+	if e.kind.Name == api.KindEvent {
+		e.now = rawEntry(record, o, x.st.pending(), schema)
+		return nil
+	}
 	from, _, err := decode(e.kind, record)
 	if err != nil {
 		return err
-	}
-	e.records[p] = record
-	if e.kind.Name == api.KindEvent {
-		e.now = rawEntry(record, from, x.st.pending(), schema)
-		return nil
 	}
 	e.now = e.now.with(e.kind, p, from, x.st.pending(), schema)
 	x.st.detector.add(e.now.obj)
@@ -291,7 +292,7 @@ func (x *editor) records(e *edit) {
 			}
 		}
 		x.d.free = append(x.d.free, touched{at.kind, at.id})
-		x.st.drop(e.old)
+		x.st.drop(e.old, e.was)
 		return
 	}
 	for _, p := range []part{partSpec, partPlacement, partStatus} {
@@ -311,7 +312,7 @@ func (x *editor) records(e *edit) {
 		// A report under an old epoch must not land after the move.
 		x.d.need(at.key(partPlacement), mod(partPlacement))
 	}
-	x.st.set(e.old, e.now, e.records[partSpec] != nil || e.records[partPlacement] != nil)
+	x.st.set(e.old, e.now, e.was, e.is)
 }
 
 func (x *editor) remember(i *Idempotency) error {

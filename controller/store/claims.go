@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -15,24 +14,23 @@ import (
 func (x *editor) claims() error {
 	l := ledger{x: x, lost: map[string]bool{}, gained: map[string]gain{}, amounts: map[string]map[string]int64{}}
 	for _, e := range x.order {
-		if e.old == e.now {
-			continue
+		if e.now != nil && e.records[partSpec] == nil && e.records[partPlacement] == nil {
+			continue // a status holds nothing
 		}
-		var was, is api.Claims
 		if e.old != nil {
-			was = e.old.claims()
+			e.was = e.old.claims()
 		}
 		if e.now != nil {
-			is = e.now.claims()
+			e.is = e.now.claims()
 		}
-		if err := l.unique(e, was.Unique, is.Unique); err != nil {
+		if err := l.unique(e); err != nil {
 			return err
 		}
-		if err := l.refs(e, was.Refs, is.Refs); err != nil {
+		if err := l.refs(e); err != nil {
 			return err
 		}
-		l.count(was.Counts, -1)
-		l.count(is.Counts, 1)
+		l.count(e.was.Counts, -1)
+		l.count(e.is.Counts, 1)
 	}
 	if err := l.take(); err != nil {
 		return err
@@ -66,19 +64,15 @@ type gain struct {
 	by *entry
 }
 
-func hasKey(list []api.Unique, key string) bool {
-	return slices.ContainsFunc(list, func(u api.Unique) bool { return u.Key == key })
-}
-
-func (l *ledger) unique(e *edit, was, is []api.Unique) error {
-	for _, u := range was {
-		if !hasKey(is, u.Key) {
+func (l *ledger) unique(e *edit) error {
+	for _, u := range e.was.Unique {
+		if !hasKey(e.is.Unique, u.Key) {
 			l.lost[u.Key] = true
 			l.losts = append(l.losts, u.Key)
 		}
 	}
-	for _, u := range is {
-		if hasKey(was, u.Key) {
+	for _, u := range e.is.Unique {
+		if hasKey(e.was.Unique, u.Key) {
 			continue
 		}
 		if other, twice := l.gained[u.Key]; twice && other.by != e.now {
@@ -140,33 +134,28 @@ func describe(e *entry) string {
 	return fmt.Sprintf("%s %s (%s)", e.kind.name(), e.object().GetMeta().Name, e.id)
 }
 
-func (l *ledger) refs(e *edit, was, is []api.Ref) error {
+func (l *ledger) refs(e *edit) error {
 	d, st := l.x.d, l.x.st
 	at := e.now
 	if at == nil {
 		at = e.old
 	}
-	row := func(r api.Ref) refRow { return refRow{kindNoOf(r.Kind), at.kind, r.ID, at.id} }
-	had, has := map[refRow]bool{}, map[refRow]bool{}
-	for _, r := range was {
-		had[row(r)] = true
-	}
-	for _, r := range is {
-		if k := row(r); !had[k] && !has[k] {
-			if err := l.refer(r); err != nil {
-				return err
-			}
-			if base := st.base.t.get(kindNoOf(r.Kind), r.ID); base != nil {
-				d.need(base.key(partSpec), base.mod[partSpec])
-			}
-			d.put(refKey(k), []byte("{}"))
+	key := func(r api.Ref) string { return refKey(refRow{kindNoOf(r.Kind), at.kind, r.ID, at.id}) }
+	for i, r := range e.is.Refs {
+		if hasRef(e.was.Refs, r) || hasRef(e.is.Refs[:i], r) {
+			continue
 		}
-		has[row(r)] = true
+		if err := l.refer(r); err != nil {
+			return err
+		}
+		if base := st.base.t.get(kindNoOf(r.Kind), r.ID); base != nil {
+			d.need(base.key(partSpec), base.mod[partSpec])
+		}
+		d.put(key(r), []byte("{}"))
 	}
-	for _, r := range was {
-		if k := row(r); !has[k] && had[k] {
-			had[k] = false
-			d.remove(refKey(k))
+	for i, r := range e.was.Refs {
+		if !hasRef(e.is.Refs, r) && !hasRef(e.was.Refs[:i], r) {
+			d.remove(key(r))
 		}
 	}
 	return nil

@@ -138,10 +138,12 @@ func (s *Etcd) applyRecord(t *tables, p part, on touched, e *clientv3.Event) err
 	k := api.Kinds[on.kind]
 	old := t.get(on.kind, on.id)
 	if e.Type == mvccpb.Event_DELETE {
-		if p == partSpec {
-			t.delete(on.kind, on.id)
-		} else if old != nil {
-			t.put(old.with(k, p, nil, 0, 0), p == partPlacement)
+		switch {
+		case old == nil:
+		case p == partSpec:
+			t.delete(old, old.claims())
+		default:
+			t.replace(old, old.with(k, p, nil, 0, 0), p)
 		}
 		return nil
 	}
@@ -156,13 +158,26 @@ func (s *Etcd) applyRecord(t *tables, p part, on touched, e *clientv3.Event) err
 		return errors.New("its object has no specification")
 	}
 	if on.kind == eventNo {
-		t.put(rawEntry(e.Kv.Value, o, e.Kv.ModRevision, schema), true)
+		t.put(rawEntry(e.Kv.Value, o, e.Kv.ModRevision, schema), api.Claims{}, api.Claims{})
 		return nil
 	}
 	n := old.with(k, p, o, e.Kv.ModRevision, schema)
 	s.detector.add(n.obj)
-	t.put(n, p != partStatus)
+	t.replace(old, n, p)
 	return nil
+}
+
+// replace puts an object of which one part was changed in the place of the one
+// that there was, if any.
+func (t *tables) replace(old, now *entry, p part) {
+	var was, is api.Claims
+	if p != partStatus {
+		is = now.claims()
+		if old != nil {
+			was = old.claims()
+		}
+	}
+	t.put(now, was, is)
 }
 
 func (i *Idempotency) remembered(mod int64) *remembered {

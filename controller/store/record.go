@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -18,9 +20,9 @@ const (
 
 // envelope is the value of a record: the version of its form, and the part of
 // the wire's JSON that the record holds.
-type envelope struct {
-	Schema int             `json:"schema"`
-	Object json.RawMessage `json:"object"`
+type envelope[T any] struct {
+	Schema int `json:"schema"`
+	Object T   `json:"object"`
 }
 
 // encode makes the record of that part. The revision is etcd's to say and is
@@ -32,33 +34,42 @@ func encode(p part, schema int, o api.Object) ([]byte, error) {
 		m := *o.GetMeta()
 		m.Revision = 0
 		v = struct {
-			api.Meta
+			*api.Meta
 			Spec any `json:"spec"`
-		}{m, o.SpecPtr()}
+		}{&m, o.SpecPtr()}
 	case partPlacement:
 		i, ok := o.(*api.Instance)
 		if !ok {
 			return nil, fmt.Errorf("encode placement of %s: only instances have one", o.GetMeta().ID)
 		}
 		v = struct {
-			Placement api.Placement `json:"placement"`
-		}{i.Placement}
+			Placement *api.Placement `json:"placement"`
+		}{&i.Placement}
 	case partStatus:
 		v = struct {
 			Status api.Observed `json:"status"`
 		}{o.StatusPtr()}
 	}
-	raw, err := json.Marshal(v)
+	record, err := json.Marshal(envelope[any]{Schema: schema, Object: v})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", o.GetMeta().ID, err)
 	}
-	return json.Marshal(envelope{Schema: schema, Object: raw})
+	return record, nil
 }
 
 // decode reads a record of any schema up to the kind's own. All that the record
 // does not hold is zero in the object.
 func decode(k api.Kind, record []byte) (o api.Object, schema int, err error) {
-	var e envelope
+	o = k.New()
+	// A record as this binary writes it is read in one go.
+	if bytes.HasPrefix(record, []byte(`{"schema":`+strconv.Itoa(k.Schema)+`,"object":{`)) {
+		if err := json.Unmarshal(record, &envelope[api.Object]{Object: o}); err != nil {
+			return nil, 0, fmt.Errorf("decode a record of kind %s: %w", k.Name, err)
+		}
+		compact(o)
+		return o, k.Schema, nil
+	}
+	var e envelope[json.RawMessage]
 	if err := json.Unmarshal(record, &e); err != nil {
 		return nil, 0, fmt.Errorf("decode a record of kind %s: %w", k.Name, err)
 	}
@@ -71,7 +82,6 @@ func decode(k api.Kind, record []byte) (o api.Object, schema int, err error) {
 			return nil, 0, fmt.Errorf("upgrade a record of kind %s from schema %d: %w", k.Name, v, err)
 		}
 	}
-	o = k.New()
 	if err := json.Unmarshal(raw, o); err != nil {
 		return nil, 0, fmt.Errorf("decode a record of kind %s: %w", k.Name, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/cairn-cloud/cairn/api"
 )
 
 // stage is a transaction in the making: several changes, each judged on what
@@ -60,18 +62,20 @@ func (st *stage) own(undo func()) *tables {
 	return st.t
 }
 
-func (st *stage) set(old, now *entry, held bool) {
+// set puts an object in the place of old, nil where there was none, with what
+// the two hold.
+func (st *stage) set(old, now *entry, was, is api.Claims) {
 	st.own(func() {
 		if old == nil {
-			st.t.delete(now.kind, now.id)
+			st.t.delete(now, is)
 		} else {
-			st.t.put(old, held)
+			st.t.put(old, is, was)
 		}
-	}).put(now, held)
+	}).put(now, was, is)
 }
 
-func (st *stage) drop(old *entry) {
-	st.own(func() { st.t.put(old, true) }).delete(old.kind, old.id)
+func (st *stage) drop(old *entry, was api.Claims) {
+	st.own(func() { st.t.put(old, api.Claims{}, was) }).delete(old, was)
 }
 
 func (st *stage) count(key string, old count, had bool, amounts map[string]int64) {

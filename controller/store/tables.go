@@ -2,6 +2,7 @@ package store
 
 import (
 	"cmp"
+	"slices"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -112,55 +113,64 @@ func (t *tables) get(kind kindNo, id string) *entry {
 	return e
 }
 
-// put makes e the object of its kind and ID. held says that what it holds may
-// have changed; a status holds nothing.
-func (t *tables) put(e *entry, held bool) {
-	old, had := t.objects.Set(e)
+// put makes e the object of its kind and ID, which held what was, and holds what
+// is from now on.
+func (t *tables) put(e *entry, was, is api.Claims) {
+	t.objects.Set(e)
 	if e.project != "" {
 		t.members.Set(e)
 	}
-	if !had {
-		t.index(e, e.claims())
-		return
+	t.unindex(e, was, is)
+	t.index(e, was, is)
+}
+
+// index adds what is held and was not.
+func (t *tables) index(e *entry, was, is api.Claims) {
+	h := holder{e.kind, e.id}
+	for _, u := range is.Unique {
+		if !hasKey(was.Unique, u.Key) {
+			t.owners.Set(u.Key, h)
+		}
 	}
-	if held {
-		t.unindex(old, old.claims())
-		t.index(e, e.claims())
+	for _, r := range is.Refs {
+		if !hasRef(was.Refs, r) {
+			t.refs.Set(refRow{kindNoOf(r.Kind), h.kind, r.ID, h.id})
+		}
 	}
 }
 
-func (t *tables) index(e *entry, c api.Claims) {
+// unindex removes what was held and is not.
+func (t *tables) unindex(e *entry, was, is api.Claims) {
 	h := holder{e.kind, e.id}
-	for _, u := range c.Unique {
-		t.owners.Set(u.Key, h)
-	}
-	for _, r := range c.Refs {
-		t.refs.Set(refRow{kindNoOf(r.Kind), h.kind, r.ID, h.id})
-	}
-}
-
-func (t *tables) unindex(e *entry, c api.Claims) {
-	h := holder{e.kind, e.id}
-	for _, u := range c.Unique {
+	for _, u := range was.Unique {
+		if hasKey(is.Unique, u.Key) {
+			continue
+		}
 		// Within one transaction another object may have taken the key already.
 		if now, ok := t.owners.Get(u.Key); ok && now == h {
 			t.owners.Delete(u.Key)
 		}
 	}
-	for _, r := range c.Refs {
-		t.refs.Delete(refRow{kindNoOf(r.Kind), h.kind, r.ID, h.id})
+	for _, r := range was.Refs {
+		if !hasRef(is.Refs, r) {
+			t.refs.Delete(refRow{kindNoOf(r.Kind), h.kind, r.ID, h.id})
+		}
 	}
 }
 
-// delete removes the object, and returns it as it was last.
-func (t *tables) delete(kind kindNo, id string) *entry {
-	e, had := t.objects.Delete(&entry{kind: kind, id: id})
-	if !had {
-		return nil
-	}
+func hasKey(list []api.Unique, key string) bool {
+	return slices.ContainsFunc(list, func(u api.Unique) bool { return u.Key == key })
+}
+
+func hasRef(list []api.Ref, ref api.Ref) bool {
+	return slices.ContainsFunc(list, func(r api.Ref) bool { return r.Kind == ref.Kind && r.ID == ref.ID })
+}
+
+// delete removes the object, which held what was.
+func (t *tables) delete(e *entry, was api.Claims) {
+	t.objects.Delete(e)
 	if e.project != "" {
 		t.members.Delete(e)
 	}
-	t.unindex(e, e.claims())
-	return e
+	t.unindex(e, was, api.Claims{})
 }
