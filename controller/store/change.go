@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -18,7 +19,7 @@ type condition struct {
 // write is a put or, without a value, a delete.
 type write struct {
 	key   string
-	value []byte
+	value string
 	day   bool // under the lease of a day
 }
 
@@ -34,9 +35,22 @@ type delta struct {
 
 func (d *delta) empty() bool { return len(d.writes) == 0 }
 
-func (d *delta) need(key string, mod int64) { d.conds = append(d.conds, condition{key: key, mod: mod}) }
+func (d *delta) need(key string, mod int64) { d.when(condition{key: key, mod: mod}) }
 
-func (d *delta) put(key string, value []byte) {
+// when adds a condition. A change often has several reasons to compare one key,
+// which is then compared once: all are about the view, so two on one key differ only
+// in strictness.
+func (d *delta) when(c condition) {
+	i := slices.IndexFunc(d.conds, func(x condition) bool { return x.key == c.key })
+	switch {
+	case i < 0:
+		d.conds = append(d.conds, c)
+	case !c.exists:
+		d.conds[i] = c
+	}
+}
+
+func (d *delta) put(key, value string) {
 	d.writes = append(d.writes, write{key: key, value: value})
 }
 func (d *delta) remove(key string) { d.writes = append(d.writes, write{key: key}) }
@@ -44,9 +58,9 @@ func (d *delta) remove(key string) { d.writes = append(d.writes, write{key: key}
 // edit is what a Change does to one object.
 type edit struct {
 	kind     api.Kind
-	old, now *entry    // nil: not there
+	old, now *entry     // nil: not there
 	was, is  api.Claims // what they hold, where that may differ
-	records  [3][]byte  // to be written
+	records  [3]string  // to be written
 	day      bool
 }
 
@@ -156,9 +170,9 @@ func (x *editor) set(e *edit, p part, o api.Object, force bool) error {
 			return nil // it changes nothing, so it costs no revision
 		}
 	}
-	e.records[p] = record
+	e.records[p] = string(record)
 	if e.kind.Name == api.KindEvent {
-		e.now = rawEntry(record, o, x.st.pending(), schema)
+		e.now = rawEntry(e.records[p], o, x.st.pending(), schema)
 		return nil
 	}
 	from, _, err := decode(e.kind, record)
@@ -296,7 +310,7 @@ func (x *editor) records(e *edit) {
 		return
 	}
 	for _, p := range []part{partSpec, partPlacement, partStatus} {
-		if e.records[p] == nil {
+		if e.records[p] == "" {
 			continue
 		}
 		if !e.day {
@@ -304,11 +318,11 @@ func (x *editor) records(e *edit) {
 		}
 		x.d.writes = append(x.d.writes, write{key: at.key(p), value: e.records[p], day: e.day})
 	}
-	if e.records[partSpec] == nil && base != nil {
+	if e.records[partSpec] == "" && base != nil {
 		// A record of an object that is gone would be there for ever.
-		x.d.conds = append(x.d.conds, condition{key: at.key(partSpec), exists: true})
+		x.d.when(condition{key: at.key(partSpec), exists: true})
 	}
-	if e.records[partStatus] != nil && base != nil && e.kind.Name == api.KindInstance {
+	if e.records[partStatus] != "" && base != nil && e.kind.Name == api.KindInstance {
 		// A report under an old epoch must not land after the move.
 		x.d.need(at.key(partPlacement), mod(partPlacement))
 	}
@@ -325,7 +339,7 @@ func (x *editor) remember(i *Idempotency) error {
 	}
 	key := idemPrefix + i.Key
 	x.d.need(key, 0)
-	x.d.writes = append(x.d.writes, write{key: key, value: value, day: true})
+	x.d.writes = append(x.d.writes, write{key: key, value: string(value), day: true})
 	x.st.remember(i)
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 func (x *editor) claims() error {
 	l := ledger{x: x, lost: map[string]bool{}, gained: map[string]gain{}, amounts: map[string]map[string]int64{}}
 	for _, e := range x.order {
-		if e.now != nil && e.records[partSpec] == nil && e.records[partPlacement] == nil {
+		if e.now != nil && e.records[partSpec] == "" && e.records[partPlacement] == "" {
 			continue // a status holds nothing
 		}
 		if e.old != nil {
@@ -102,7 +102,7 @@ func (l *ledger) take() error {
 		if _, ok := st.base.t.owners.Get(key); !ok {
 			d.need(claimKey(key), 0)
 		}
-		d.put(claimKey(key), []byte(g.by.id))
+		d.put(claimKey(key), g.by.id)
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (l *ledger) refs(e *edit) error {
 		if base := st.base.t.get(kindNoOf(r.Kind), r.ID); base != nil {
 			d.need(base.key(partSpec), base.mod[partSpec])
 		}
-		d.put(key(r), []byte("{}"))
+		d.put(key(r), "{}")
 	}
 	for i, r := range e.was.Refs {
 		if !hasRef(e.is.Refs, r) && !hasRef(e.was.Refs[:i], r) {
@@ -217,7 +217,7 @@ func (l *ledger) counters() error {
 		if err != nil {
 			return fmt.Errorf("count %s: %w", key, err)
 		}
-		d.put(countKey(key), value)
+		d.put(countKey(key), string(value))
 		st.count(key, have, had, sum)
 	}
 	return nil

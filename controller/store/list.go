@@ -158,7 +158,7 @@ func (s *Etcd) applyRecord(t *tables, p part, on touched, e *clientv3.Event) err
 		return errors.New("its object has no specification")
 	}
 	if on.kind == eventNo {
-		t.put(rawEntry(e.Kv.Value, o, e.Kv.ModRevision, schema), api.Claims{}, api.Claims{})
+		t.put(rawEntry(string(e.Kv.Value), o, e.Kv.ModRevision, schema), api.Claims{}, api.Claims{})
 		return nil
 	}
 	n := old.with(k, p, o, e.Kv.ModRevision, schema)

@@ -48,10 +48,10 @@ type entry struct {
 }
 
 // rawEntry keeps an object as its record, which was decoded once.
-func rawEntry(record []byte, o api.Object, mod int64, schema int) *entry {
+func rawEntry(record string, o api.Object, mod int64, schema int) *entry {
 	k, _ := api.KindOf(o)
 	m := o.GetMeta()
-	return &entry{kind: kindNoOf(k.Name), schema: [3]int8{int8(schema)}, id: m.ID, project: m.Project, raw: string(record), mod: [3]int64{mod}}
+	return &entry{kind: kindNoOf(k.Name), schema: [3]int8{int8(schema)}, id: m.ID, project: m.Project, raw: record, mod: [3]int64{mod}}
 }
 
 // object is what readers are given.

@@ -16,13 +16,31 @@ type stage struct {
 	undo     []func() // takes them back, the last one first
 	detector *detector
 	maxOps   int
-	conds    map[string]condition
-	condKeys []string
+	conds    keyed[condition]
 	free     map[touched]int // → how many comparisons it takes
-	writes   map[string]write
-	keys     []string
+	writes   keyed[write]
 	leads    map[string]int64
 	bytes    int
+}
+
+// keyed holds things by key, in the order in which the keys came.
+type keyed[T any] struct {
+	list []T
+	at   map[string]int
+}
+
+func (k *keyed[T]) has(key string) bool {
+	_, ok := k.at[key]
+	return ok
+}
+
+func (k *keyed[T]) set(key string, x T) {
+	if i, ok := k.at[key]; ok {
+		k.list[i] = x
+		return
+	}
+	k.at[key] = len(k.list)
+	k.list = append(k.list, x)
 }
 
 const (
@@ -37,7 +55,7 @@ const (
 func newStage(base *View, maxOps int, d *detector) *stage {
 	return &stage{
 		base: base, t: base.t, detector: d, maxOps: maxOps,
-		conds: map[string]condition{}, free: map[touched]int{}, writes: map[string]write{}, leads: map[string]int64{},
+		conds: keyed[condition]{at: map[string]int{}}, free: map[touched]int{}, writes: keyed[write]{at: map[string]int{}}, leads: map[string]int64{},
 	}
 }
 
@@ -109,54 +127,42 @@ func (st *stage) back(d *delta) {
 // fits tells whether the transaction has room for the change. The first one
 // gets all the bytes that it wants.
 func (st *stage) fits(d *delta) bool {
-	compares, writes, bytes := len(st.conds)+len(st.leads), len(st.writes), 0
+	compares, writes, bytes := len(st.conds.list)+len(st.leads), len(st.writes.list), 0
 	for _, n := range st.free {
 		compares += n
 	}
 	for _, at := range d.free {
 		compares += 1 + st.baseRefs(at)
 	}
-	// A change often has several reasons to compare one key, which is then
-	// compared once.
-	twice := make(map[string]bool, len(d.conds))
 	for _, c := range d.conds {
-		if _, known := st.conds[c.key]; !known && !twice[c.key] {
+		if !st.conds.has(c.key) {
 			compares++
-			twice[c.key] = true
 		}
 	}
 	for _, w := range d.writes {
 		bytes += len(w.key) + len(w.value)
-		if _, known := st.writes[w.key]; !known {
+		if !st.writes.has(w.key) {
 			writes++
 		}
 	}
 	if d.lead != nil {
 		compares++
 	}
-	return max(compares, writes)+ownOps <= st.maxOps && (len(st.writes) == 0 || st.bytes+bytes <= maxBytes)
+	return max(compares, writes)+ownOps <= st.maxOps && (st.empty() || st.bytes+bytes <= maxBytes)
 }
 
 // add takes the change in.
 func (st *stage) add(d *delta) {
 	for _, c := range d.conds {
-		old, known := st.conds[c.key]
-		if !known {
-			st.condKeys = append(st.condKeys, c.key)
-		}
-		// All conditions are about the view, so two on one key differ only in strictness.
-		if !known || old.exists {
-			st.conds[c.key] = c
+		if !c.exists || !st.conds.has(c.key) {
+			st.conds.set(c.key, c)
 		}
 	}
 	for _, at := range d.free {
 		st.free[at] = 1 + st.baseRefs(at)
 	}
 	for _, w := range d.writes {
-		if _, known := st.writes[w.key]; !known {
-			st.keys = append(st.keys, w.key)
-		}
-		st.writes[w.key] = w
+		st.writes.set(w.key, w)
 		st.bytes += len(w.key) + len(w.value)
 	}
 	if d.lead != nil {
@@ -164,7 +170,7 @@ func (st *stage) add(d *delta) {
 	}
 }
 
-func (st *stage) empty() bool { return len(st.writes) == 0 }
+func (st *stage) empty() bool { return len(st.writes.list) == 0 }
 
 // baseRefs counts the references to an object in the view.
 func (st *stage) baseRefs(at touched) int { return len(st.base.refRows(at)) }
@@ -182,12 +188,13 @@ func (v *View) refRows(at touched) (rows []refRow) {
 
 // compares are all the conditions.
 func (st *stage) compares() []clientv3.Cmp {
-	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(schemaKey), "=", st.base.t.schema.mod)}
-	for _, key := range st.condKeys {
-		if c := st.conds[key]; c.exists {
-			cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(key), ">", 0))
+	cmps := make([]clientv3.Cmp, 0, len(st.conds.list)+len(st.leads)+len(st.free)+ownOps)
+	cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(schemaKey), "=", st.base.t.schema.mod))
+	for _, c := range st.conds.list {
+		if c.exists {
+			cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(c.key), ">", 0))
 		} else {
-			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(key), "=", c.mod))
+			cmps = append(cmps, clientv3.Compare(clientv3.ModRevision(c.key), "=", c.mod))
 		}
 	}
 	for key, rev := range st.leads {
@@ -222,22 +229,22 @@ func (st *stage) unreferred(at touched) (cmps []clientv3.Cmp) {
 
 // operations are all the writes; day is the lease for those that need one.
 func (st *stage) operations(day clientv3.LeaseID) []clientv3.Op {
-	ops := make([]clientv3.Op, 0, len(st.keys)+1)
-	for _, key := range st.keys {
-		switch w := st.writes[key]; {
-		case w.value == nil:
-			ops = append(ops, clientv3.OpDelete(key))
+	ops := make([]clientv3.Op, 0, len(st.writes.list)+1)
+	for _, w := range st.writes.list {
+		switch {
+		case w.value == "":
+			ops = append(ops, clientv3.OpDelete(w.key))
 		case w.day:
-			ops = append(ops, clientv3.OpPut(key, string(w.value), clientv3.WithLease(day)))
+			ops = append(ops, clientv3.OpPut(w.key, w.value, clientv3.WithLease(day)))
 		default:
-			ops = append(ops, clientv3.OpPut(key, string(w.value)))
+			ops = append(ops, clientv3.OpPut(w.key, w.value))
 		}
 	}
 	return ops
 }
 
 func (st *stage) needsDay() bool {
-	for _, w := range st.writes {
+	for _, w := range st.writes.list {
 		if w.day {
 			return true
 		}

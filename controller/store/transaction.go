@@ -193,17 +193,17 @@ func (s *Etcd) diagnose(ctx context.Context, st *stage) error {
 			s.leaders.lost(key) // its end came before the leadership was known
 		}
 	}
-	for _, key := range st.condKeys {
-		r, err := s.client.Get(ctx, key)
+	for _, c := range st.conds.list {
+		r, err := s.client.Get(ctx, c.key)
 		if err != nil {
-			return fmt.Errorf("commit: look into a conflict at %s: %w", key, err)
+			return fmt.Errorf("commit: look into a conflict at %s: %w", c.key, err)
 		}
 		mod := int64(0)
 		if len(r.Kvs) > 0 {
 			mod = r.Kvs[0].ModRevision
 		}
-		if c := st.conds[key]; mod <= st.base.rev && (c.exists && mod == 0 || !c.exists && mod != c.mod) {
-			return foreign(key, mod)
+		if mod <= st.base.rev && (c.exists && mod == 0 || !c.exists && mod != c.mod) {
+			return foreign(c.key, mod)
 		}
 	}
 	for at := range st.free {
