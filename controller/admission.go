@@ -24,7 +24,8 @@ type admission struct {
 	change store.Change
 	// secret is what the answer shows once, and what is never stored.
 	secret string
-	taken  map[string]string // unique keys claimed by this change → ID of the owner
+	claims map[string]api.Claims // of what this change makes and changes, by ID
+	taken  map[string]string     // unique keys claimed by this change → ID of the owner
 }
 
 func (a *admission) newID(kind string) string {
@@ -55,13 +56,16 @@ func (a *admission) update(old, o api.Object) {
 	a.claim(o)
 }
 
+// claim notes what an object will hold. It is complete by then.
 func (a *admission) claim(o api.Object) {
-	if a.taken == nil {
-		a.taken = map[string]string{}
+	if a.claims == nil {
+		a.claims, a.taken = map[string]api.Claims{}, map[string]string{}
 	}
-	for _, u := range o.Claims().Unique {
+	id, c := o.GetMeta().ID, o.Claims()
+	a.claims[id] = c
+	for _, u := range c.Unique {
 		if _, ok := a.taken[u.Key]; !ok {
-			a.taken[u.Key] = o.GetMeta().ID
+			a.taken[u.Key] = id
 		}
 	}
 }
@@ -124,7 +128,7 @@ func (a *admission) judge() error {
 
 func (a *admission) judgeUnique(o api.Object) error {
 	id := o.GetMeta().ID
-	for _, u := range o.Claims().Unique {
+	for _, u := range a.claims[id].Unique {
 		owner := a.view.Owner(u.Key)
 		if owner == "" || owner == id {
 			owner = a.taken[u.Key]
@@ -169,7 +173,7 @@ func (a *admission) guard() {
 		done[o.GetMeta().ID] = true
 	}
 	for _, o := range a.change.Create {
-		for _, r := range o.Claims().Refs {
+		for _, r := range a.claims[o.GetMeta().ID].Refs {
 			if done[r.ID] {
 				continue
 			}

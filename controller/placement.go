@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -178,42 +177,49 @@ type batch struct {
 	waiting map[string]time.Time
 }
 
-// placeBatch decides about the instances, the oldest first. It is pure.
+// placeBatch decides about the instances in turn, in portions of what one commit
+// can write: most often all of the first fit, and the others are left for the
+// next one. It is pure.
 func placeBatch(v api.View, place scheduler.Placer, ids []string, now time.Time, seed uint64) *batch {
 	b := &batch{waiting: map[string]time.Time{}}
-	var all []*api.Instance
-	for _, id := range ids {
+	var hosts scheduler.Snapshot
+	for len(b.change.Place) < writesAtOnce {
+		var some []*api.Instance
+		if some, ids = b.undecided(v, ids, writesAtOnce-len(b.change.Place)); len(some) == 0 {
+			break
+		}
+		if hosts.Hosts == nil {
+			hosts = snapshot(v)
+		}
+		rs := make([]scheduler.Request, len(some))
+		for i := range rs {
+			rs[i] = requestFor(some[i])
+		}
+		ds := place(hosts, rs, seed)
+		for i, d := range ds {
+			b.decide(some[i], d, now)
+		}
+		reserve(hosts, rs, ds)
+	}
+	return b
+}
+
+// undecided returns the first n that a host is to be found for, and the IDs behind them.
+func (b *batch) undecided(v api.View, ids []string, n int) (some []*api.Instance, rest []string) {
+	for at, id := range ids {
+		if len(some) == n {
+			return some, ids[at:]
+		}
 		switch i := get[*api.Instance](v, api.KindInstance, id); {
 		case i == nil || i.Deleting() || i.Placement.Host != "":
 			b.settled = append(b.settled, id)
 		case !imageCondition(i, get[*api.Image](v, api.KindImage, i.Spec.Image)).OK:
 			b.waiting[id] = i.CreatedAt
 		default:
-			all = append(all, i)
+			some = append(some, i)
 		}
 	}
-	slices.SortFunc(all, func(a, b *api.Instance) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
-	if len(all) == 0 {
-		return b
-	}
-	// In portions of what one commit can write: most often all of the first fit.
-	hosts := snapshot(v)
-	for len(all) > 0 && len(b.change.Place) < writesAtOnce {
-		n := min(len(all), writesAtOnce-len(b.change.Place))
-		rs := make([]scheduler.Request, n)
-		for i := range rs {
-			rs[i] = requestFor(all[i])
-		}
-		ds := place(hosts, rs, seed)
-		for i, d := range ds {
-			b.decide(all[i], d, now)
-		}
-		reserve(hosts, rs, ds)
-		all = all[n:]
-	}
-	return b
+	return some, nil
 }
 
 func (b *batch) decide(i *api.Instance, d scheduler.Decision, now time.Time) {

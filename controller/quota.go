@@ -12,8 +12,8 @@ var quotaFields = map[string]string{"vcpus": "spec.type", "memory_mib": "spec.ty
 // quotaDeltas is what the change adds to each project's usage.
 func (a *admission) quotaDeltas() map[string]map[string]int64 {
 	deltas := map[string]map[string]int64{}
-	add := func(o api.Object, sign int64) {
-		for _, c := range o.Claims().Counts {
+	add := func(counts []api.Count, sign int64) {
+		for _, c := range counts {
 			project, ok := strings.CutPrefix(c.Key, api.QuotaKey(""))
 			if !ok {
 				continue
@@ -27,16 +27,16 @@ func (a *admission) quotaDeltas() map[string]map[string]int64 {
 		}
 	}
 	for _, o := range a.change.Create {
-		add(o, 1)
+		add(a.claims[o.GetMeta().ID].Counts, 1)
 	}
 	for _, o := range a.change.Update {
-		add(o, 1)
+		add(a.claims[o.GetMeta().ID].Counts, 1)
 		if old := a.view.Get(kindName(o), o.GetMeta().ID); old != nil {
-			add(old, -1)
+			add(old.Claims().Counts, -1)
 		}
 	}
 	for _, o := range a.change.Delete {
-		add(o, -1)
+		add(o.Claims().Counts, -1)
 	}
 	return deltas
 }
