@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"fmt"
 	"reflect"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -26,27 +27,37 @@ func mergePatch(target, patch any) any {
 	return t
 }
 
-// patchable are the parts of a resource that users write.
-var patchable = []string{"name", "labels", "protected", "spec"}
-
-// patchObject changes o as the patch says, its read-only fields already taken out.
+// patchObject changes o as the patch says, its read-only fields already taken
+// out. Only the parts of the resource that the patch is about are read and written.
 func patchObject(k api.Kind, o api.Object, patch map[string]any) error {
-	now, err := tree(o)
-	if err != nil {
-		return err
+	next := k.New()
+	m, n := o.GetMeta(), next.GetMeta()
+	parts := []struct {
+		name string
+		now  any
+		put  func()
+	}{
+		{"name", m.Name, func() { m.Name = n.Name }},
+		{"labels", m.Labels, func() { m.Labels = n.Labels }},
+		{"protected", m.Protected, func() { m.Protected = n.Protected }},
+		{"spec", o.SpecPtr(), func() { reflect.ValueOf(o.SpecPtr()).Elem().Set(reflect.ValueOf(next.SpecPtr()).Elem()) }},
 	}
-	part := map[string]any{}
-	for _, name := range patchable {
-		if v, ok := now[name]; ok {
-			part[name] = v
+	now := map[string]any{}
+	for _, p := range parts {
+		if _, asked := patch[p.name]; asked {
+			var err error
+			if now[p.name], err = tree(p.now); err != nil {
+				return fmt.Errorf("read back the %s of %s: %w", p.name, m.ID, err)
+			}
 		}
 	}
-	next := k.New()
-	if err := decode(mergePatch(part, patch), next); err != nil {
+	if err := decode(mergePatch(now, patch), next); err != nil {
 		return err
 	}
-	m, n := o.GetMeta(), next.GetMeta()
-	m.Name, m.Labels, m.Protected = n.Name, n.Labels, n.Protected
-	reflect.ValueOf(o.SpecPtr()).Elem().Set(reflect.ValueOf(next.SpecPtr()).Elem())
+	for _, p := range parts {
+		if _, asked := patch[p.name]; asked {
+			p.put()
+		}
+	}
 	return nil
 }

@@ -1,26 +1,26 @@
 package rest
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/cairn-cloud/cairn/api"
 )
 
-// tree is an object as parseJSON reads it.
-func tree(o api.Object) (map[string]any, error) {
-	b, err := json.Marshal(o)
+// tree is a value of ours as parseJSON reads it.
+func tree(value any) (any, error) {
+	b, err := json.Marshal(value)
 	if err != nil {
 		return nil, err
 	}
-	v, err := parseJSON(b)
-	if err != nil {
-		return nil, fmt.Errorf("read back %s: %w", o.GetMeta().ID, err)
-	}
-	m, _ := v.(map[string]any)
-	return m, nil
+	var v any
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	return v, d.Decode(&v)
 }
 
 // readOnlyFaults compares the read-only fields that a request gave with the
@@ -28,13 +28,13 @@ func tree(o api.Object) (map[string]any, error) {
 // sent back. What changes by itself (the status) may have moved on since: it is
 // accepted as long as the request shows the present revision, that is, nobody else
 // changed the object in between.
-func readOnlyFaults(given []givenField, o api.Object, projectName string) (api.Faults, error) {
+func readOnlyFaults(given []givenField, o api.Object) (api.Faults, error) {
 	if len(given) == 0 {
 		return nil, nil
 	}
 	now, err := tree(o)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read back %s: %w", o.GetMeta().ID, err)
 	}
 	var f api.Faults
 	edited := false
@@ -47,7 +47,6 @@ func readOnlyFaults(given []givenField, o api.Object, projectName string) (api.F
 		have := valueAt(now, g.path)
 		switch {
 		case same(g.value, have):
-		case g.path == "project" && projectName != "" && g.value == projectName:
 		case edited && !strings.HasPrefix(g.path, "spec."):
 		case g.path == "revision" && o.GetMeta().Revision != 0:
 			f = append(f, api.Fault{Field: g.path, Code: "read_only", Detail: "it was changed since by somebody else", Hint: "get it again and repeat the edit"})
@@ -56,6 +55,17 @@ func readOnlyFaults(given []givenField, o api.Object, projectName string) (api.F
 		}
 	}
 	return f, nil
+}
+
+// unset drops what says no more than a new object does, whose read-only fields are
+// all empty but for its project: that may be given by its ID or its name.
+func unset(given []givenField, id, name string) []givenField {
+	return slices.DeleteFunc(given, func(g givenField) bool {
+		if g.path == "project" && name != "" {
+			return g.value == id || g.value == name
+		}
+		return empty(g.value)
+	})
 }
 
 // valueAt follows a path of names with dots between.

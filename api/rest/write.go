@@ -112,7 +112,7 @@ func (c *call) create(k api.Kind) error {
 	chk := &checker{schemas: c.schemas}
 	m, err := c.fields(body, chk, func(v any) {
 		chk.check("", c.schemas.kinds[k.Name].resource, v)
-		if f, err := readOnlyFaults(chk.given, o, projectName); err == nil {
+		if f, err := readOnlyFaults(unset(chk.given, o.GetMeta().Project, projectName), o); err == nil {
 			chk.faults = append(chk.faults, f...)
 		}
 	})
@@ -153,7 +153,7 @@ func (c *call) patch(k api.Kind) error {
 		return err
 	}
 	return c.update(k, o.GetMeta().ID, body, func(o api.Object) error {
-		f, err := readOnlyFaults(chk.given, o, "")
+		f, err := readOnlyFaults(chk.given, o)
 		if err != nil {
 			return err
 		}
