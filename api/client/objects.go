@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strconv"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -82,7 +83,16 @@ func (c *Client) Create(ctx context.Context, o api.Object, w WriteOptions) (Resu
 	if !ok {
 		return Result{}, fmt.Errorf("create: %T is no kind of resource", o)
 	}
-	return c.CreateFrom(ctx, k, o.GetMeta().Project, o, w)
+	m := o.GetMeta()
+	return c.CreateFrom(ctx, k, m.Project, given{m.Name, m.Labels, m.Protected, o.SpecPtr()}, w)
+}
+
+// given is what of a new resource its maker says; all else is Cairn's to say.
+type given struct {
+	Name      string            `json:"name"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Protected bool              `json:"protected,omitempty"`
+	Spec      any               `json:"spec"`
 }
 
 // CreateFrom makes a resource from anything that marshals to its JSON, such as
@@ -199,21 +209,18 @@ func (c *Client) ListPage(ctx context.Context, k api.Kind, o ListOptions, cursor
 	if err != nil {
 		return Page{}, err
 	}
+	items := reflect.New(reflect.SliceOf(reflect.TypeOf(k.New())))
 	answer := struct {
-		Items    []json.RawMessage `json:"items"`
-		Revision int64             `json:"revision"`
-		Next     string            `json:"next_cursor"`
-	}{}
+		Items    any    `json:"items"`
+		Revision int64  `json:"revision"`
+		Next     string `json:"next_cursor"`
+	}{Items: items.Interface()}
 	if err := json.Unmarshal(r.Body, &answer); err != nil {
 		return Page{}, fmt.Errorf("read the list of %s: %w", k.Plural, err)
 	}
-	p := Page{Revision: answer.Revision, Next: answer.Next, Items: make([]api.Object, 0, len(answer.Items))}
-	for _, b := range answer.Items {
-		item := k.New()
-		if err := json.Unmarshal(b, item); err != nil {
-			return Page{}, fmt.Errorf("read the list of %s: %w", k.Plural, err)
-		}
-		p.Items = append(p.Items, item)
+	p := Page{Revision: answer.Revision, Next: answer.Next, Items: make([]api.Object, items.Elem().Len())}
+	for i := range p.Items {
+		p.Items[i] = items.Elem().Index(i).Interface().(api.Object)
 	}
 	return p, nil
 }
