@@ -91,6 +91,8 @@ func (s *Etcd) connect(ctx context.Context) (err error) {
 	switch o := s.opts; {
 	case o.Beside != nil:
 		s.client = o.Beside.client
+	case o.Client != nil:
+		s.client = o.Client
 	case o.Embedded != nil:
 		if s.server, err = startServer(ctx, *o.Embedded, s.log); err != nil {
 			return err
@@ -175,7 +177,7 @@ func (s *Etcd) Close() error {
 	var errs []error
 	if s.server != nil {
 		errs = append(errs, s.server.stop())
-	} else if s.opts.Beside == nil {
+	} else if s.opts.Beside == nil && s.opts.Client == nil {
 		errs = append(errs, s.client.Close())
 	}
 	for _, m := range s.detector.check() {

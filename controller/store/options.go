@@ -13,7 +13,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
-// Options of Open. One of Embedded, Endpoints and Beside says where etcd is.
+// Options of Open. One of Embedded, Endpoints, Beside and Client says where etcd is.
 type Options struct {
 	Now  func() time.Time
 	Rand io.Reader // for the ID of this process
@@ -27,6 +27,8 @@ type Options struct {
 	// Beside opens another store on the etcd of one that is open, as a second
 	// controller process would.
 	Beside *Etcd
+	// Client is a client of an etcd. Its owner closes it, after the store.
+	Client *clientv3.Client
 
 	// MaxTxnOps is how many operations etcd allows in a transaction. 0: 128,
 	// etcd's default; 2048 where it is embedded.
@@ -47,13 +49,13 @@ func (o *Options) complete() error {
 		return errors.New("open the store: it needs a clock and a source of randomness")
 	}
 	n := 0
-	for _, given := range []bool{o.Embedded != nil, len(o.Endpoints) > 0, o.Beside != nil} {
+	for _, given := range []bool{o.Embedded != nil, len(o.Endpoints) > 0, o.Beside != nil, o.Client != nil} {
 		if given {
 			n++
 		}
 	}
 	if n != 1 {
-		return errors.New("open the store: give one of an embedded etcd, endpoints, and a store to be beside")
+		return errors.New("open the store: give one of an embedded etcd, endpoints, a client, and a store to be beside")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
