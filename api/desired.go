@@ -30,6 +30,28 @@ type HostInstance struct {
 	Ports            []string  `json:"ports,omitempty"`    // IDs in the order of NICs
 	SSHKeys          []string  `json:"ssh_keys,omitempty"` // lines
 	UserData         string    `json:"user_data,omitempty"`
+	// CPU that the guest is given; nil: the host's own, which is not to be had elsewhere.
+	CPU *CPU `json:"cpu,omitempty"`
+	// Incoming: it runs on another host and is to come here. All is prepared
+	// for it, and it is not started.
+	Incoming *HostIncoming `json:"incoming,omitempty"`
+	// Outgoing: it runs here and is to be sent to another host, which is ready.
+	Outgoing *HostOutgoing `json:"outgoing,omitempty"`
+}
+
+// HostIncoming says where an instance comes from.
+type HostIncoming struct {
+	From string `json:"from"` // ID of the host, which alone may send it
+}
+
+// HostOutgoing says where an instance goes to.
+type HostOutgoing struct {
+	To        string     `json:"to"`  // ID of the host, which is the name in its certificate
+	URL       string     `json:"url"` // of its agent
+	Underlay  netip.Addr `json:"underlay"`
+	Epoch     int64      `json:"epoch"`           // under which it is to run there
+	Disks     bool       `json:"disks,omitempty"` // are copied too: the hosts share no storage
+	Cancelled bool       `json:"cancelled,omitempty"`
 }
 
 // HostImage is an image that a host fetches and verifies.
@@ -68,6 +90,12 @@ type HostPort struct {
 	Address  netip.Addr `json:"address"`
 	Local    bool       `json:"local,omitempty"`   // on this host
 	Underlay netip.Addr `json:"underlay,omitzero"` // address of the host where it is
+	// Incoming: its instance is to come to this host. It has a tap here already,
+	// and is reached at Underlay until its instance has arrived.
+	Incoming bool `json:"incoming,omitempty"`
+	// Also is the address of the host where its instance is going, from which it
+	// may send as soon as it is there.
+	Also netip.Addr `json:"also,omitzero"`
 	// Generation of the port, where it is local: the status of the port answers to it.
 	Generation int64 `json:"generation,omitempty"`
 }

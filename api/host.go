@@ -8,6 +8,7 @@ type Host struct {
 // HostSpec is what is wanted of a host.
 type HostSpec struct {
 	Schedulable      *bool   `json:"schedulable,omitempty" doc:"Whether new instances may be placed on it. Default true."`
+	Pool             string  `json:"pool,omitempty" maxLength:"63" pattern:"^[a-z]([a-z0-9-]*[a-z0-9])?$" doc:"The hosts among which instances move: they see a CPU that all of them have. Default \"default\"."`
 	VCPUOvercommit   float64 `json:"vcpu_overcommit,omitempty" minimum:"0.1" maximum:"64" doc:"vCPUs sold per hardware thread. Default 4."`
 	MemoryReserveMiB *int64  `json:"memory_reserve_mib,omitempty" minimum:"0" doc:"Memory kept for the host itself, in MiB. Default 1024."`
 	DiskReserveGiB   *int64  `json:"disk_reserve_gib,omitempty" minimum:"0" doc:"Disk kept for the host itself, in GiB. Default 5."`
@@ -25,8 +26,28 @@ type HostStatus struct {
 	UnderlayMTU    int               `json:"underlay_mtu,omitempty" doc:"Of the interface that holds the underlay address, in bytes."`
 	Virtualization string            `json:"virtualization,omitempty" doc:"kvm or qemu: how its instances run."`
 	Versions       map[string]string `json:"versions,omitempty" doc:"Of the kernel, libvirt, QEMU and the agent."`
+	Storage        string            `json:"storage,omitempty" doc:"Name of the storage that holds the root disks, where other hosts have it too; absent: disks of its own."`
+	CPU            *HostCPU          `json:"cpu,omitempty" doc:"What CPUs its guests can be given."`
 	Missing        []string          `json:"missing,omitempty" doc:"Kernel features that it lacks."`
 	Reserved       map[string]int64  `json:"reserved,omitempty" doc:"What its instances have reserved."`
+}
+
+// HostCPU is what a host's hypervisor can give to guests.
+type HostCPU struct {
+	Models   []CPUModel `json:"models" doc:"Named models that can be used, by name."`
+	Features []string   `json:"features" doc:"All features that a guest can be given, by name."`
+}
+
+// CPUModel is a named model of CPU.
+type CPUModel struct {
+	Name     string `json:"name" doc:"As libvirt names it." example:"Skylake-Server-v4"`
+	Features int    `json:"features" doc:"How many features it has: the more, the better."`
+}
+
+// CPU is a CPU that guests are given: a named model and the features that are on.
+type CPU struct {
+	Model    string   `json:"model" doc:"As libvirt names it." example:"Skylake-Server-v4"`
+	Features []string `json:"features,omitempty" doc:"Features beside the model's own, by name."`
 }
 
 var hostKind = kind[Host](Kind{
@@ -37,11 +58,17 @@ var hostKind = kind[Host](Kind{
 	Columns: []Column{{"ADDRESS", "status.address"}, {"CPUS", "status.cpus"}, {"MEMORY MIB", "status.memory_mib"}, {"RESERVED VCPUS", "status.reserved.vcpus"}, {"RESERVED MIB", "status.reserved.memory_mib"}},
 })
 
+// DefaultPool is the pool of hosts that are in no other.
+const DefaultPool = "default"
+
 // Default implements Object.
 func (h *Host) Default() {
 	if h.Spec.Schedulable == nil {
 		t := true
 		h.Spec.Schedulable = &t
+	}
+	if h.Spec.Pool == "" {
+		h.Spec.Pool = DefaultPool
 	}
 	if h.Spec.VCPUOvercommit == 0 {
 		h.Spec.VCPUOvercommit = 4
@@ -59,6 +86,9 @@ func (h *Host) Default() {
 // Validate implements Object.
 func (h *Host) Validate() error {
 	f := validateMeta(&h.Meta)
+	if !IsName(h.Spec.Pool) {
+		f.Add("spec.pool", "use lower-case letters, digits and dashes, starting with a letter", "%q is not the name of a pool", h.Spec.Pool)
+	}
 	if h.Spec.VCPUOvercommit < 0.1 || h.Spec.VCPUOvercommit > 64 {
 		f.Add("spec.vcpu_overcommit", "", "%g is not between 0.1 and 64", h.Spec.VCPUOvercommit)
 	}

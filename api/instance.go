@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // Instance is a virtual machine.
@@ -55,6 +56,7 @@ type InstanceStatus struct {
 	Addresses []string   `json:"addresses,omitempty" doc:"Addresses of its ports."`
 	Reboots   int64      `json:"reboots,omitempty" doc:"How many of the reboots asked for were done."`
 	StartedAt *Timestamp `json:"started_at,omitempty" doc:"When the hypervisor last started it."`
+	Migration *Migration `json:"migration,omitempty" doc:"How far the move to the placement's target is."`
 }
 
 // Placement says where an instance runs, decided by the scheduler. An agent
@@ -65,6 +67,30 @@ type Placement struct {
 	Epoch    int64      `json:"epoch,omitempty" doc:"Raised at every move."`
 	Reason   string     `json:"reason,omitempty" doc:"Why this host, or why none, in a sentence."`
 	Rejected []Rejected `json:"rejected,omitempty" doc:"How many hosts each filter rejected, where none fits."`
+	CPU      *CPU       `json:"cpu,omitempty" doc:"The CPU that its guest sees: the baseline of its host's pool when it was placed."`
+	Target   *Target    `json:"target,omitempty" doc:"Where it is being moved while it runs."`
+	Epochs   int64      `json:"epochs,omitempty" doc:"The highest epoch ever given, where that is not the epoch: of a move that came to nothing."`
+}
+
+// NextEpoch is the epoch of the next move. None is ever given twice: what a host
+// was told under one that came to nothing must not mean something later.
+func (p Placement) NextEpoch() int64 {
+	next := max(p.Epoch, p.Epochs)
+	if p.Target != nil {
+		next = max(next, p.Target.Epoch)
+	}
+	return next + 1
+}
+
+// Target is the host that an instance is being moved to. It holds room there
+// beside that on its present host, until it has arrived or the move is given up.
+type Target struct {
+	Host      string    `json:"host" doc:"ID of the host."`
+	HostName  string    `json:"host_name" doc:"Name of the host."`
+	Epoch     int64     `json:"epoch" doc:"The epoch under which it will run there."`
+	Reason    string    `json:"reason" doc:"Why it is moved, and why there."`
+	Cancelled bool      `json:"cancelled,omitempty" doc:"It is to stay where it is, if it has not left yet."`
+	Since     time.Time `json:"since" doc:"When the move was decided."`
 }
 
 // Rejected counts the hosts that a filter rejected.
@@ -73,6 +99,39 @@ type Rejected struct {
 	Hosts  int    `json:"hosts" doc:"How many hosts it rejected."`
 	Detail string `json:"detail,omitempty" doc:"The smallest shortfall, in numbers."`
 }
+
+// Migration is how far a move is, in the eyes of the two agents. Each writes
+// its own half: the target's Incoming, the present host's all else.
+type Migration struct {
+	Epoch       int64    `json:"epoch" doc:"Of the target that this is about."`
+	Incoming    Incoming `json:"incoming,omitempty" enum:"preparing,ready,arrived,failed" doc:"What the target says: preparing, ready to receive, arrived, or failed to prepare."`
+	Outgoing    Outgoing `json:"outgoing,omitempty" enum:"copying,handed_over,failed" doc:"What the present host says: copying, handed over, or failed and still running here."`
+	CopiedBytes int64    `json:"copied_bytes,omitempty" doc:"Of memory and disks."`
+	TotalBytes  int64    `json:"total_bytes,omitempty" doc:"Of memory and disks; grows as the guest writes."`
+	Percent     int      `json:"percent,omitempty" doc:"Copied of the total."`
+	Message     string   `json:"message,omitempty" doc:"Why it failed."`
+}
+
+// Incoming is how far the target of a move is.
+type Incoming string
+
+// The states of the target.
+const (
+	IncomingPreparing Incoming = "preparing"
+	IncomingReady     Incoming = "ready"   // the present host may begin
+	IncomingArrived   Incoming = "arrived" // it runs there
+	IncomingFailed    Incoming = "failed"  // the target cannot be made ready
+)
+
+// Outgoing is how far the present host of a move is.
+type Outgoing string
+
+// The states of the present host.
+const (
+	OutgoingCopying    Outgoing = "copying"
+	OutgoingHandedOver Outgoing = "handed_over" // it has left, and will not run here again
+	OutgoingFailed     Outgoing = "failed"      // it is still here
+)
 
 // FinalizerAgent keeps an instance until nothing of it is left on its host.
 const FinalizerAgent = "agent"
@@ -85,10 +144,37 @@ type rebootInput struct {
 	Hard bool `json:"hard,omitempty" doc:"Reset instead of asking the guest."`
 }
 
+type migrateInput struct {
+	To     string `json:"to,omitempty" doc:"ID or name of the host. Default: the one that fits best."`
+	Cancel bool   `json:"cancel,omitempty" doc:"Give up the move that is under way."`
+}
+
+// applyMigrate says what is wanted; admission finds the host, takes the room
+// there and gives the epoch.
+func applyMigrate(o Object, in any) error {
+	i, m := o.(*Instance), in.(*migrateInput)
+	p := &i.Placement
+	switch {
+	case m.Cancel && m.To != "":
+		return NewProblem(422, "invalid_value", "to", "leave it out", "a move that is given up leads nowhere")
+	case m.Cancel && p.Target == nil:
+		return NewProblem(409, "not_migrating", "placement.target", "see its events for what became of the last move", "the instance %s is not being moved", i.Name)
+	case m.Cancel:
+		t := *p.Target
+		t.Cancelled = true
+		p.Target = &t
+	case p.Target != nil:
+		return NewProblem(409, "already_migrating", "placement.target", "wait until it has ended, or cancel it", "the instance %s is being moved to %s", i.Name, p.Target.HostName)
+	default:
+		p.Target = &Target{HostName: m.To}
+	}
+	return nil
+}
+
 var instanceKind = kind[Instance](Kind{
 	Name: KindInstance, Plural: "instances", IDPrefix: "ins", Scope: ScopeProject,
 	Doc:    "A virtual machine.",
-	States: []State{StatePending, StateStarting, StateRunning, StateStopping, StateStopped, StateFailed, StateDeleting, StateGone},
+	States: []State{StatePending, StateStarting, StateRunning, StateMigrating, StateStopping, StateStopped, StateFailed, StateDeleting, StateGone},
 	Actions: []Action{
 		{Name: "start", Doc: "Switch the instance on.", Apply: func(o Object, _ any) error {
 			i := o.(*Instance)
@@ -115,6 +201,7 @@ var instanceKind = kind[Instance](Kind{
 			i.Spec.HardReboot = in.(*rebootInput).Hard
 			return nil
 		}},
+		{Name: "migrate", Doc: "Move the instance to another host while it runs (cloud administrators).", Input: &migrateInput{}, Apply: applyMigrate},
 	},
 	Columns: []Column{{"TYPE", "spec.type"}, {"ADDRESSES", "status.addresses"}, {"HOST", "placement.host_name"}},
 })
@@ -180,15 +267,20 @@ func (i *Instance) Claims() Claims {
 	return c
 }
 
-// PlacementClaims is what an instance holds of its host while it is placed.
-func (i *Instance) PlacementClaims() Claims {
-	if i.Placement.Host == "" {
-		return Claims{}
+// PlacementClaims is what an instance holds of its host while it is placed, and
+// of its target while it is being moved.
+func (i *Instance) PlacementClaims() (c Claims) {
+	hold := func(host, field string) {
+		c.Counts = append(c.Counts, Count{Key: ReservationKey(host), Amounts: i.Spec.Size.Amounts()})
+		c.Refs = append(c.Refs, Ref{Kind: KindHost, ID: host, Field: field})
 	}
-	return Claims{
-		Counts: []Count{{Key: ReservationKey(i.Placement.Host), Amounts: i.Spec.Size.Amounts()}},
-		Refs:   []Ref{{Kind: KindHost, ID: i.Placement.Host, Field: "placement.host"}},
+	if i.Placement.Host != "" {
+		hold(i.Placement.Host, "placement.host")
 	}
+	if t := i.Placement.Target; t != nil {
+		hold(t.Host, "placement.target.host")
+	}
+	return c
 }
 
 // ReservationKey is the counter of what is reserved on a host.

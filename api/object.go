@@ -67,6 +67,7 @@ const (
 	StateImporting State = "importing" // an image that is being fetched from its URL
 	StateStarting  State = "starting"  // an instance being prepared on its host
 	StateRunning   State = "running"
+	StateMigrating State = "migrating" // an instance that runs and is being moved
 	StateStopping  State = "stopping"
 	StateStopped   State = "stopped"
 	StateFailed    State = "failed" // needs a change by somebody; the conditions say which

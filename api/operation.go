@@ -98,7 +98,7 @@ func OperationOf(o Object) *Operation {
 // InProgress tells whether a resource leaves the state by itself.
 func (s State) InProgress() bool {
 	switch s {
-	case "", StatePending, StateUploading, StateImporting, StateStarting, StateStopping, StateDeleting:
+	case "", StatePending, StateUploading, StateImporting, StateStarting, StateMigrating, StateStopping, StateDeleting:
 		return true
 	default:
 		return false

@@ -74,7 +74,11 @@ func desiredItem(v api.View, host string, nets map[string]bool, at item) *api.De
 // whatever its image is, so that its host can say that nothing is left of it.
 func hostInstance(v api.View, host, id string) *api.HostInstance {
 	i := get[*api.Instance](v, api.KindInstance, id)
-	if i == nil || i.Placement.Host != host {
+	if i == nil {
+		return nil
+	}
+	incoming := i.Placement.Target != nil && i.Placement.Target.Host == host
+	if i.Placement.Host != host && (!incoming || i.Deleting()) {
 		return nil
 	}
 	img := get[*api.Image](v, api.KindImage, i.Spec.Image)
@@ -84,10 +88,16 @@ func hostInstance(v api.View, host, id string) *api.HostInstance {
 	h := &api.HostInstance{
 		ID: i.ID, Name: i.Name, Project: i.Project, Epoch: i.Placement.Epoch, Generation: i.Generation, Deleting: i.Deleting(),
 		Power: i.Spec.Power, Reboots: i.Spec.Reboots, HardReboot: i.Spec.HardReboot,
+		CPU:  i.Placement.CPU,
 		Size: i.Spec.Size, Architecture: i.Spec.Architecture, UserData: i.Spec.UserData,
 	}
 	if g := i.Spec.StopGraceSeconds; g != nil {
 		h.StopGraceSeconds = *g
+	}
+	if incoming {
+		h.Epoch, h.Incoming = i.Placement.Target.Epoch, &api.HostIncoming{From: i.Placement.Host}
+	} else if sending(i) {
+		h.Outgoing = outgoing(v, i)
 	}
 	if img != nil {
 		h.Image = api.HostImage{ID: img.ID, SHA256: img.Status.SHA256, Format: img.Status.Format, SizeBytes: img.Status.SizeBytes, VirtualSizeBytes: img.Status.VirtualSizeBytes}
@@ -101,6 +111,18 @@ func hostInstance(v api.View, host, id string) *api.HostInstance {
 		}
 	}
 	return h
+}
+
+// outgoing is what the host of an instance has to know of the one that it goes to.
+func outgoing(v api.View, i *api.Instance) *api.HostOutgoing {
+	t := i.Placement.Target
+	o := &api.HostOutgoing{To: t.Host, Epoch: t.Epoch, Cancelled: t.Cancelled || i.Deleting() || i.Spec.Power == api.PowerOff}
+	from, to := get[*api.Host](v, api.KindHost, i.Placement.Host), get[*api.Host](v, api.KindHost, t.Host)
+	if from != nil && to != nil {
+		o.URL, o.Disks = to.Status.AgentURL, from.Status.Storage == "" || from.Status.Storage != to.Status.Storage
+		o.Underlay, _ = netip.ParseAddr(to.Status.Address)
+	}
+	return o
 }
 
 func hostNetwork(v api.View, id string) *api.HostNetwork {
@@ -134,6 +156,12 @@ func hostPort(v api.View, host string, nets map[string]bool, id string) *api.Hos
 	}
 	if at := get[*api.Host](v, api.KindHost, i.Placement.Host); at != nil {
 		h.Underlay, _ = netip.ParseAddr(at.Status.Address)
+	}
+	if t := i.Placement.Target; t != nil && !i.Deleting() {
+		h.Incoming = t.Host == host
+		if at := get[*api.Host](v, api.KindHost, t.Host); at != nil {
+			h.Also, _ = netip.ParseAddr(at.Status.Address)
+		}
 	}
 	return h
 }

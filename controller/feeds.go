@@ -32,6 +32,19 @@ type stamp struct {
 	revision int64
 	host     string
 	epoch    int64
+	// Of a move: who is to receive it, under which epoch, whether its host is to
+	// send it, and whether it is given up.
+	target             string
+	targetEpoch        int64
+	sending, cancelled bool
+}
+
+func stampOf(i *api.Instance) stamp {
+	s := stamp{revision: i.Revision, host: i.Placement.Host, epoch: i.Placement.Epoch}
+	if t := i.Placement.Target; t != nil {
+		s.target, s.targetEpoch, s.sending, s.cancelled = t.Host, t.Epoch, sending(i), t.Cancelled
+	}
+	return s
 }
 
 // feed is one host's stream.
@@ -109,14 +122,13 @@ func (f *feeds) stamped(id string, s stamp, gone bool) bool {
 
 func (f *feeds) seeInstance(i *api.Instance, gone bool) {
 	before := f.stamps[i.ID]
-	if f.stamped(i.ID, stamp{i.Revision, i.Placement.Host, i.Placement.Epoch}, gone) {
+	if f.stamped(i.ID, stampOf(i), gone) {
 		return
 	}
 	at := item{api.KindInstance, i.ID}
-	f.dirtyHost(i.Placement.Host, at)
-	if before.host != i.Placement.Host {
-		f.dirtyHost(before.host, at)
-	}
+	f.dirtyHost(before.host, at)
+	f.dirtyHost(before.target, at)
+	f.dirtyHosts(i, at)
 	for _, n := range i.Spec.NICs { // also the ports that went with it
 		f.dirtyNet(n.Network, item{api.KindPort, n.Port})
 	}
@@ -140,13 +152,21 @@ func (f *feeds) seeHost(v api.View, h *api.Host, gone bool) {
 
 func (f *feeds) dirtyPlaceOf(v api.View, instance string) {
 	if i := get[*api.Instance](v, api.KindInstance, instance); i != nil {
-		f.dirtyHost(i.Placement.Host, item{api.KindInstance, i.ID})
+		f.dirtyHosts(i, item{api.KindInstance, i.ID})
+	}
+}
+
+// dirtyHosts names something of an instance to the host that has it, and to the one that gets it.
+func (f *feeds) dirtyHosts(i *api.Instance, at item) {
+	f.dirtyHost(i.Placement.Host, at)
+	if t := i.Placement.Target; t != nil {
+		f.dirtyHost(t.Host, at)
 	}
 }
 
 func (f *feeds) dirtyUsers(v api.View, kind, id string) {
 	for o := range v.Referrers(api.KindInstance, kind, id) {
-		f.dirtyHost(o.(*api.Instance).Placement.Host, item{api.KindInstance, o.GetMeta().ID})
+		f.dirtyHosts(o.(*api.Instance), item{api.KindInstance, o.GetMeta().ID})
 	}
 }
 

@@ -14,7 +14,7 @@ var instanceKind = Kind{
 	Admit:     admitInstance,
 	Preview:   previewInstance,
 	Remove:    removeInstance,
-	Watches:   map[string]func(api.View, api.Object) []string{api.KindImage: unplacedOfImage},
+	Watches:   map[string]func(api.View, api.Object) []string{api.KindImage: unplacedOfImage, api.KindHost: movesOfHost},
 	Reconcile: reconcileInstance,
 }
 
@@ -52,6 +52,9 @@ func admitInstanceChange(a *admission, was, i *api.Instance) error {
 	a.sameByName(api.KindImage, i.Project, was.Spec.Image, &i.Spec.Image)
 	for n := range min(len(i.Spec.SSHKeys), len(was.Spec.SSHKeys)) {
 		a.sameByName(api.KindSSHKey, i.Project, was.Spec.SSHKeys[n], &i.Spec.SSHKeys[n])
+	}
+	if err := admitMove(a, was, i); err != nil {
+		return err
 	}
 	return immutable(was, i, "make another instance", "power", "user_data", "stop_grace_seconds", "reboots", "hard_reboot")
 }

@@ -59,6 +59,11 @@ func reconcileInstance(v api.View, now time.Time, id string) (c store.Change, ag
 	if i == nil {
 		return c, 0, nil
 	}
+	if i.Placement.Target != nil {
+		if c = reconcileMove(v, i, now); len(c.Place) > 0 {
+			return c, 0, nil
+		}
+	}
 	if i.Deleting() {
 		if leftHost(v, i) {
 			c = withInstance(c, v, i, now)

@@ -27,6 +27,7 @@ type placements struct {
 	mu      sync.Mutex
 	fresh   line                 // to be decided
 	waiting map[string]time.Time // fitted nowhere, or wait for their image, until something changes; when they were made
+	moving  map[string]bool      // hold room on two hosts
 	changes int                  // how often something changed that they may have waited for
 	woken   chan struct{}
 }
@@ -43,7 +44,7 @@ const actorScheduler = "controller/scheduler"
 func newPlacements(c *Controller) *placements {
 	return &placements{
 		store: c.o.Store, place: c.o.Place, now: c.o.Now, timer: c.o.Timer, entropy: c.entropy, log: c.o.Log,
-		fresh: newLine(), waiting: map[string]time.Time{}, woken: make(chan struct{}, 1),
+		fresh: newLine(), waiting: map[string]time.Time{}, moving: map[string]bool{}, woken: make(chan struct{}, 1),
 	}
 }
 
@@ -57,10 +58,15 @@ func (p *placements) reset(v api.View) {
 	defer p.mu.Unlock()
 	p.fresh = newLine()
 	clear(p.waiting)
+	clear(p.moving)
 	p.changes++
 	for o := range v.List(api.KindInstance, "", "") {
-		if i := o.(*api.Instance); i.Placement.Host == "" && !i.Deleting() {
+		i := o.(*api.Instance)
+		if i.Placement.Host == "" && !i.Deleting() {
 			p.fresh.add(i.ID, i.CreatedAt)
+		}
+		if i.Placement.Target != nil {
+			p.moving[i.ID] = true
 		}
 	}
 	poke(p.woken)
@@ -80,8 +86,14 @@ func (p *placements) see(_ api.View, e api.WatchEvent) {
 			p.fresh.add(o.ID, o.CreatedAt)
 			poke(p.woken)
 		}
-		if e.Type == api.EventDelete && o.Placement.Host != "" {
-			p.retry()
+		moves := e.Type == api.EventPut && o.Placement.Target != nil
+		if e.Type == api.EventDelete && o.Placement.Host != "" || p.moving[o.ID] && !moves {
+			p.retry() // room came free
+		}
+		if moves {
+			p.moving[o.ID] = true
+		} else {
+			delete(p.moving, o.ID)
 		}
 	case *api.Host, *api.Image:
 		p.retry()
@@ -175,13 +187,30 @@ type batch struct {
 	change  store.Change
 	settled []string // placed, or not to be placed any more
 	waiting map[string]time.Time
+
+	view      api.View
+	baselines map[string]*api.CPU // by pool
+}
+
+// baseline is the CPU of a host's pool.
+func (b *batch) baseline(host string) *api.CPU {
+	h := get[*api.Host](b.view, api.KindHost, host)
+	if h == nil {
+		return nil
+	}
+	cpu, known := b.baselines[h.Spec.Pool]
+	if !known {
+		cpu = baselineOf(b.view, h.Spec.Pool)
+		b.baselines[h.Spec.Pool] = cpu
+	}
+	return cpu
 }
 
 // placeBatch decides about the instances in turn, in portions of what one commit
 // can write: most often all of the first fit, and the others are left for the
 // next one. It is pure.
 func placeBatch(v api.View, place scheduler.Placer, ids []string, now time.Time, seed uint64) *batch {
-	b := &batch{waiting: map[string]time.Time{}}
+	b := &batch{waiting: map[string]time.Time{}, view: v, baselines: map[string]*api.CPU{}}
 	var hosts scheduler.Snapshot
 	for len(b.change.Place) < writesAtOnce {
 		var some []*api.Instance
@@ -238,7 +267,7 @@ func (b *batch) decide(i *api.Instance, d scheduler.Decision, now time.Time) {
 		}
 	} else {
 		b.settled = append(b.settled, i.ID)
-		n.Placement = api.Placement{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.Epoch + 1, Reason: d.Reason}
+		n.Placement = api.Placement{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.NextEpoch(), Reason: d.Reason, CPU: b.baseline(d.Host)}
 		n.Status.Host, n.Status.Epoch, n.Status.Addresses = d.HostName, n.Placement.Epoch, addressesOf(i)
 		if n.Status.Condition(conditionImage) != nil { // the last word before the status is the agent's
 			n.Status.SetCondition(api.Condition{Type: conditionImage, OK: true, Reason: "Ready", Since: now})

@@ -63,10 +63,18 @@ func present(v api.View, o api.Object) api.Object {
 		p.Status.Usage = v.Used(api.QuotaKey(p.ID))
 		return &p
 	case *api.Instance:
-		if o.Placement.Host == "" || v.Alive(o.Placement.Host) {
+		moves := o.Placement.Target != nil && o.Status.State == api.StateRunning
+		silent := o.Placement.Host != "" && !v.Alive(o.Placement.Host)
+		if !moves && !silent {
 			return o
 		}
 		i := *o
+		if moves {
+			i.Status.State = api.StateMigrating
+		}
+		if !silent {
+			return &i
+		}
 		c := api.Condition{Type: conditionHost, Reason: "HostSilent", Message: "its host " + i.Placement.HostName + " has not been heard of, so that this may be out of date"}
 		if i.Deleting() {
 			c.Message = "its host " + i.Placement.HostName + " has not been heard of: it goes when the host is back, or when a cloud administrator deletes it by force"

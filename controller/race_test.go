@@ -99,7 +99,14 @@ func (c *cloud) sound() {
 		i := o.(*api.Instance)
 		quota["instances"]++
 		quota["vcpus"] += i.Spec.Size.VCPUs
-		if h := i.Placement.Host; h != "" {
+		holds := []string{i.Placement.Host}
+		if t := i.Placement.Target; t != nil {
+			holds = append(holds, t.Host)
+		}
+		for _, h := range holds {
+			if h == "" {
+				continue
+			}
 			s := on[h]
 			on[h] = api.Size{VCPUs: s.VCPUs + i.Spec.Size.VCPUs, MemoryMiB: s.MemoryMiB + i.Spec.Size.MemoryMiB, DiskGiB: s.DiskGiB + i.Spec.Size.DiskGiB}
 		}

@@ -116,9 +116,15 @@ func (r *reporting) subject(n int, rep *api.Report) (api.Object, *api.Status, er
 		return nil, nil, api.NewProblem(422, "invalid_value", fmt.Sprintf("[%d]", n), "give kind host, instance or port, and its status", "a report about %s %q says nothing of it", rep.Kind, rep.ID)
 	}
 	i := get[*api.Instance](r.view, api.KindInstance, instance)
-	if o == nil || i == nil || rep.Epoch < i.Placement.Epoch {
+	if o == nil || i == nil || rep.Epoch < i.Placement.Epoch || rep.Epoch > i.Placement.Epoch && rep.Epoch <= i.Placement.Epochs {
 		r.log.Debug("dropped a late report", "host", r.host.Name, "kind", rep.Kind, "id", rep.ID, "epoch", rep.Epoch)
 		return nil, nil, nil
+	}
+	if t := i.Placement.Target; t != nil && t.Host == r.host.ID && rep.Epoch == t.Epoch {
+		if rep.Kind == api.KindPort {
+			return nil, nil, nil // its present host speaks for it
+		}
+		return o, s, nil
 	}
 	if i.Placement.Host != r.host.ID || rep.Epoch != i.Placement.Epoch {
 		return nil, nil, r.notYours(n, rep)
@@ -137,7 +143,13 @@ func (r *reporting) merge(o api.Object, rep *api.Report) {
 		o.Status = *rep.Host
 		o.Status.Reserved = nil // merged in when a host is read
 	case *api.Instance:
+		m := merged(o, rep, o.Status.Migration)
+		if rep.Epoch != o.Placement.Epoch {
+			o.Status.Migration = m // all else is its present host's to say
+			return
+		}
 		o.Status = *rep.Instance
+		o.Status.Migration = m
 		o.Status.Epoch, o.Status.Host, o.Status.Addresses = rep.Epoch, o.Placement.HostName, addressesOf(o)
 	case *api.Port:
 		o.Status = *rep.Port
@@ -145,6 +157,32 @@ func (r *reporting) merge(o api.Object, rep *api.Report) {
 			o.Status.Host = r.host.ID
 		}
 	}
+}
+
+// merged is how far a move is after a report: the target says what comes in, and
+// the present host what goes out.
+func merged(i *api.Instance, rep *api.Report, have *api.Migration) *api.Migration {
+	t, said := i.Placement.Target, rep.Instance.Migration
+	if t == nil {
+		return nil
+	}
+	m := api.Migration{Epoch: t.Epoch}
+	if have != nil && have.Epoch == t.Epoch {
+		m = *have
+	}
+	switch {
+	case said == nil || said.Epoch != t.Epoch:
+		return have
+	case rep.Epoch == t.Epoch:
+		if m.Incoming = said.Incoming; said.Message != "" {
+			m.Message = clip(said.Message)
+		}
+	default:
+		incoming := m.Incoming
+		m = *said
+		m.Incoming, m.Message = incoming, clip(said.Message)
+	}
+	return &m
 }
 
 func addressesOf(i *api.Instance) (out []string) {
@@ -158,7 +196,7 @@ func addressesOf(i *api.Instance) (out []string) {
 
 // own are the conditions that the control plane writes; an agent's report neither
 // changes nor drops them.
-var own = map[string][]string{api.KindInstance: {conditionScheduled}, api.KindHost: {conditionReady}}
+var own = map[string][]string{api.KindInstance: {conditionScheduled, conditionMigrated}, api.KindHost: {conditionReady}}
 
 // conditions keeps ours, and the times of the agent's that did not change.
 func (r *reporting) conditions(kind string, was, is *api.Status) []api.Condition {

@@ -29,6 +29,7 @@ func snapshot(v api.View) scheduler.Snapshot {
 func hostOf(h *api.Host) scheduler.Host {
 	return scheduler.Host{
 		ID: h.ID, Name: h.Name, Architecture: h.Status.Architecture, Labels: h.Labels,
+		Pool: h.Spec.Pool, CPU: h.Status.CPU, Storage: h.Status.Storage,
 		Schedulable: h.Spec.Schedulable == nil || *h.Spec.Schedulable,
 		Capacity:    h.Capacity(),
 	}

@@ -20,9 +20,14 @@ type filter struct {
 // filters are asked in this order; a host counts for the first that rejects it.
 func filters() []filter {
 	return []filter{
+		{"here", isHere, says("it is there already")},
+		{"asked", notAsked, says("another host was asked for")},
 		{"ready", notReady, says("none of these hosts reports; see their events")},
 		{"schedulable", notSchedulable, says("their administrator keeps new instances out")},
 		{"architecture", otherArchitecture, func(_ int64, r *Request) string { return "the instance needs " + r.Architecture }},
+		{"pool", otherPool, func(_ int64, r *Request) string { return "the instance is in the pool " + r.Move.Pool }},
+		{"cpu", lacksCPU, cpuDetail},
+		{"storage", otherStorage, func(_ int64, r *Request) string { return "its disk is on the storage " + r.Move.Storage }},
 		{"labels", otherLabels, func(_ int64, r *Request) string { return "the instance needs " + labels(r.RequiredLabels) }},
 		{"vcpus", lacksVCPUs, amount("vCPUs", func(s api.Size) int64 { return s.VCPUs })},
 		{"memory", lacksMemory, amount("MiB of memory", func(s api.Size) int64 { return s.MemoryMiB })},
@@ -49,6 +54,31 @@ func otherLabels(h *Host, r *Request) int64 {
 func lacksVCPUs(h *Host, r *Request) int64  { return max(0, r.Size.VCPUs-h.Free().VCPUs) }
 func lacksMemory(h *Host, r *Request) int64 { return max(0, r.Size.MemoryMiB-h.Free().MemoryMiB) }
 func lacksDisk(h *Host, r *Request) int64   { return max(0, r.Size.DiskGiB-h.Free().DiskGiB) }
+
+func isHere(h *Host, r *Request) int64 { return oneIf(r.Move != nil && r.Move.From == h.ID) }
+func notAsked(h *Host, r *Request) int64 {
+	return oneIf(r.Move != nil && r.Move.To != "" && r.Move.To != h.ID)
+}
+
+func otherStorage(h *Host, r *Request) int64 {
+	return oneIf(r.Move != nil && r.Move.Storage != "" && r.Move.Storage != h.Storage)
+}
+func otherPool(h *Host, r *Request) int64 { return oneIf(r.Move != nil && r.Move.Pool != h.Pool) }
+
+// lacksCPU is how many features of the guest's CPU the host lacks, the model counting as one.
+func lacksCPU(h *Host, r *Request) int64 {
+	if r.Move == nil || r.Move.Storage != "" {
+		return 0
+	}
+	return int64(Lacks(h.CPU, r.Move.CPU))
+}
+
+func cpuDetail(smallest int64, r *Request) string {
+	if r.Move.CPU == nil {
+		return "its guest sees its host's own CPU; stop and start it on a host that reports its CPU first"
+	}
+	return fmt.Sprintf("its guest sees the CPU %s with %d features more, of which the nearest host lacks %d", r.Move.CPU.Model, len(r.Move.CPU.Features), smallest)
+}
 
 func oneIf(b bool) int64 {
 	if b {

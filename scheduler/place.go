@@ -38,6 +38,9 @@ type placing struct {
 
 func (p *placing) place(r *Request) Decision {
 	shape := fmt.Sprint(r.Size, r.Architecture, labels(r.RequiredLabels))
+	if r.Move != nil {
+		shape += fmt.Sprint(*r.Move, r.Move.CPU)
+	}
 	if d, ok := p.failed[shape]; ok {
 		d.Request = r.ID
 		return d

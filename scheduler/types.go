@@ -20,8 +20,11 @@ type Host struct {
 	Ready        bool // it reports
 	Schedulable  bool // its administrator lets new instances in
 	Labels       map[string]string
-	Capacity     api.Size // overcommit and reserves taken into account
-	Used         api.Size // reserved by the instances placed on it
+	Pool         string
+	CPU          *api.HostCPU // nil: it has not said
+	Storage      string       // that it shares with others; empty: none
+	Capacity     api.Size     // overcommit and reserves taken into account
+	Used         api.Size     // reserved by the instances placed on it
 }
 
 // Free is what is left of the host.
@@ -35,6 +38,17 @@ type Request struct {
 	Size           api.Size
 	Architecture   string
 	RequiredLabels map[string]string
+	Move           *Move // nil: it runs nowhere yet
+}
+
+// Move is what a request for an instance that runs already asks for besides.
+type Move struct {
+	From string   // ID of its host, where it is not to stay
+	To   string   // ID of the only host that will do; empty: any
+	Pool string   // of its host, which it does not leave
+	CPU  *api.CPU // that its guest sees; nil: its host's own, which is not to be had elsewhere
+	// Storage: it is off, and its disk is there; empty: it runs. What is off has no CPU.
+	Storage string
 }
 
 // Decision is the answer to a Request.

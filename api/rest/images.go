@@ -29,13 +29,14 @@ func (c *call) image(verb api.Verb) (*api.Image, error) {
 	return o.(*api.Image), nil
 }
 
-// hostImage is an image that an instance placed on the caller's host uses.
+// hostImage is an image that an instance uses which is placed on the caller's
+// host, or being moved there.
 func (c *call) hostImage() (*api.Image, error) {
 	id := c.param("id")
 	i, _ := c.view.Get(api.KindImage, id).(*api.Image)
 	if i != nil {
 		for o := range c.view.Referrers(api.KindInstance, api.KindImage, id) {
-			if ins, ok := o.(*api.Instance); ok && ins.Placement.Host == c.who.Host {
+			if ins, ok := o.(*api.Instance); ok && (ins.Placement.Host == c.who.Host || ins.Placement.Target != nil && ins.Placement.Target.Host == c.who.Host) {
 				return i, nil
 			}
 		}
