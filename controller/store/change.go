@@ -300,9 +300,14 @@ func (x *editor) records(e *edit) {
 	}
 	if e.now == nil {
 		for _, p := range []part{partSpec, partPlacement, partStatus} {
+			if !at.may(p) {
+				continue
+			}
+			// Also what is not there must still not be: a record that came meanwhile
+			// would stay behind, with all that it claims.
+			x.d.need(at.key(p), mod(p))
 			if e.old.mod[p] != 0 {
-				x.d.need(e.old.key(p), mod(p))
-				x.d.remove(e.old.key(p))
+				x.d.remove(at.key(p))
 			}
 		}
 		x.d.free = append(x.d.free, touched{at.kind, at.id})

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -100,9 +101,9 @@ func (h *history) add(rev int64, moments []moment) {
 
 // wakeUp wakes the watchers of those kinds; nil: all.
 func (h *history) wakeUp(kinds map[string]bool) {
-	for k, c := range h.wake {
+	for _, k := range slices.Sorted(maps.Keys(h.wake)) {
 		if kinds == nil || kinds[k] {
-			close(c)
+			close(h.wake[k])
 			delete(h.wake, k)
 		}
 	}

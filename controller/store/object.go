@@ -170,3 +170,15 @@ func clear(dst api.Object, p part) {
 	case partSpec:
 	}
 }
+
+// may tells whether an object of its kind can have that record.
+func (e *entry) may(p part) bool {
+	switch p {
+	case partPlacement:
+		return api.Kinds[e.kind].Name == api.KindInstance
+	case partStatus:
+		return !api.Kinds[e.kind].Immediate && e.kind != eventNo
+	default:
+		return true
+	}
+}

@@ -105,7 +105,7 @@ func (s *Etcd) hold(ctx context.Context, n *concurrency.Session) error {
 		return err
 	}
 	s.session.mu.Lock()
-	hosts := slices.Collect(maps.Keys(s.session.hosts))
+	hosts := slices.Sorted(maps.Keys(s.session.hosts))
 	s.session.mu.Unlock()
 	for _, h := range hosts {
 		if _, err := s.client.Put(ctx, alivePrefix+h, s.id, clientv3.WithLease(n.Lease())); err != nil {
