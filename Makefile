@@ -33,6 +33,9 @@ test: deps build images ## run every test, end to end on a lab included
 check: deps ## what is quick and strict: format, lint, known vulnerabilities, races
 	@deploy/check.sh $(RACE)
 
+sim: build ## simulate 10,000 seeds of faults
+	bin/cairn sim --seeds 10000
+
 bench-boot: deps build ## measure from POST to running, beside the same by hand
 	@deploy/images/build.sh tiny
 	$(GO) run -tags $(TAGS) ./bench/boot

@@ -20,7 +20,10 @@ import (
 type ControlPlane interface {
 	Renew(ctx context.Context, host, csr string) (api.JoinResponse, error)
 	Heartbeat(ctx context.Context, host string) error
-	Report(ctx context.Context, host string, reports []api.Report) error
+	// Report says what is on the host, and returns the revision at which that is
+	// written down. seen is the revision of the desired state and of the reports
+	// before: a controller that has not come so far must not judge it.
+	Report(ctx context.Context, host string, seen int64, reports []api.Report) (int64, error)
 	// Desired yields the host's desired state as it changes. After an error it
 	// connects anew and says all again.
 	Desired(ctx context.Context, host string) iter.Seq2[[]api.DesiredItem, error]
@@ -63,8 +66,8 @@ type Options struct {
 // Times of the agent.
 const (
 	heartbeatEvery = 10 * time.Second
-	fullPassEvery  = 5 * time.Minute
 	trimEvery      = time.Minute // of console logs
+	fullPassTrims  = 5           // every so many trims, all is looked at again
 )
 
 // Agent is the agent of one host.

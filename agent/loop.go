@@ -40,10 +40,9 @@ func newLoop(a *Agent) *loop {
 
 // run works until ctx ends and its workers have ended.
 func (l *loop) run(ctx context.Context) {
-	full := time.NewTicker(fullPassEvery)
-	defer full.Stop()
 	trim := time.NewTicker(trimEvery)
 	defer trim.Stop()
+	trims := 0
 	defer l.workers.Wait()
 	for {
 		next := l.pass(ctx)
@@ -56,9 +55,10 @@ func (l *loop) run(ctx context.Context) {
 			l.handle(m)
 			l.drain()
 		case <-timer:
-		case <-full.C:
-			l.network, l.hostSaid = nil, false // look at it all again
 		case <-trim.C:
+			if trims++; trims%fullPassTrims == 0 {
+				l.network, l.hostSaid = nil, false // look at it all again
+			}
 			if err := l.o.Drivers.Disks.TrimLogs(ctx); err != nil {
 				l.o.Log.Warn("console logs were not trimmed", "error", err)
 			}
@@ -121,6 +121,7 @@ func (l *loop) take(items []api.DesiredItem) {
 	if err != nil {
 		l.o.Log.Error("a part of the desired state is not followed", "error", err)
 	}
+	l.reporter.saw(l.desired.want.Revision)
 	for id := range changed {
 		if m, ok := l.memory[id]; ok {
 			m.NotBefore, m.StartNotBefore = time.Time{}, time.Time{}

@@ -47,11 +47,11 @@ func (p *plane) Heartbeat(context.Context, string) error {
 	return nil
 }
 
-func (p *plane) Report(_ context.Context, _ string, rs []api.Report) error {
+func (p *plane) Report(_ context.Context, _ string, _ int64, rs []api.Report) (int64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.down {
-		return errFake
+		return 0, errFake
 	}
 	p.calls++
 	for _, r := range rs {
@@ -61,7 +61,7 @@ func (p *plane) Report(_ context.Context, _ string, rs []api.Report) error {
 			p.events = append(p.events, r.ID+" "+e.Reason)
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 func (p *plane) Desired(ctx context.Context, _ string) iter.Seq2[[]api.DesiredItem, error] {

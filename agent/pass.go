@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -71,7 +73,8 @@ func (l *loop) settle(have *Observed, now time.Time) {
 			l.reporter.forget(api.KindInstance, id)
 		}
 	}
-	for id, w := range want.Instances {
+	for _, id := range slices.Sorted(maps.Keys(want.Instances)) {
+		w := want.Instances[id]
 		d, defined := have.Domains[id]
 		m := l.memory[id]
 		if !l.busy[id] { // while it is worked on, what is seen may be half done
@@ -120,8 +123,8 @@ func (l *loop) report(ctx context.Context, have Observed, now time.Time) {
 	if !have.Known {
 		have.NetworkHolds = false
 	}
-	for id, w := range want.Instances {
-		before := l.reported[id]
+	for _, id := range slices.Sorted(maps.Keys(want.Instances)) {
+		w, before := want.Instances[id], l.reported[id]
 		s, ok := instanceStatus(want, have, id, l.o.Name, before, now)
 		if !ok {
 			continue
@@ -133,7 +136,8 @@ func (l *loop) report(ctx context.Context, have Observed, now time.Time) {
 		l.reporter.say(api.Report{Kind: api.KindInstance, ID: id, Epoch: w.Epoch, Instance: &s, Events: l.events[id]})
 		delete(l.events, id)
 	}
-	for id, p := range want.Ports {
+	for _, id := range slices.Sorted(maps.Keys(want.Ports)) {
+		p := want.Ports[id]
 		if i, here := want.Instances[p.Instance]; p.Local && here {
 			s := portStatus(have, p, l.host)
 			l.reporter.say(api.Report{Kind: api.KindPort, ID: id, Epoch: i.Epoch, Port: &s})

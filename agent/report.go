@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -17,6 +18,7 @@ type reporter struct {
 	log    *slog.Logger
 	spread func() float64
 
+	seen    atomic.Int64 // the newest revision of the control plane that it heard of
 	mu      sync.Mutex
 	sent    map[string]string // digest of what was said last, by kind/ID
 	pending map[string]api.Report
@@ -112,6 +114,16 @@ func (r *reporter) giveBack(reports []api.Report) {
 	r.order = append(order, r.order...)
 }
 
+// saw notes a revision of the control plane that was heard of.
+func (r *reporter) saw(revision int64) {
+	for {
+		before := r.seen.Load()
+		if revision <= before || r.seen.CompareAndSwap(before, revision) {
+			return
+		}
+	}
+}
+
 // run sends until ctx ends.
 func (r *reporter) run(ctx context.Context) {
 	failures := 0
@@ -125,8 +137,9 @@ func (r *reporter) run(ctx context.Context) {
 		if len(reports) == 0 {
 			continue
 		}
-		err := r.cp.Report(ctx, r.host, reports)
+		rev, err := r.cp.Report(ctx, r.host, r.seen.Load(), reports)
 		if err == nil {
+			r.saw(rev)
 			failures = 0
 			continue
 		}

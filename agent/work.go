@@ -64,7 +64,7 @@ func (l *loop) work(ctx context.Context, actions []Action) {
 // came about by itself, or is not wanted any more.
 func (l *loop) relieve(planned map[string][]Action) {
 	now := l.o.Now()
-	for id, m := range l.memory {
+	for id, m := range l.memory { // each by itself
 		if m.Failures > 0 && planned[id] == nil && !l.busy[id] && !now.Before(m.NotBefore) && now.After(l.netNot) {
 			l.memory[id] = m.succeeded()
 		}

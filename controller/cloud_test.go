@@ -205,7 +205,7 @@ func (c *cloud) host(name string, cpus, memory, disk int64) string {
 	}
 	s := &api.HostStatus{Address: "192.0.2.1", Architecture: "x86_64", CPUs: cpus, MemoryMiB: memory + 1024, DiskGiB: disk + 5}
 	s.State, s.ObservedGeneration = api.StateReady, 1
-	if err := c.b.Report(c.ctx, r.HostID, []api.Report{{Kind: api.KindHost, ID: r.HostID, Host: s}}); err != nil {
+	if _, err := c.b.Report(c.ctx, r.HostID, 0, []api.Report{{Kind: api.KindHost, ID: r.HostID, Host: s}}); err != nil {
 		c.Fatal(err)
 	}
 	return r.HostID
@@ -282,3 +282,9 @@ func (c *cloud) place() {
 
 // idle stops the scheduler of place, so that nothing writes but the test.
 func (c *cloud) idle() { c.stop() }
+
+// say reports something as a host that has seen nothing.
+func (c *cloud) say(host string, reports []api.Report) error {
+	_, err := c.b.Report(c.ctx, host, 0, reports)
+	return err
+}

@@ -62,7 +62,7 @@ func TestConsoleLog_fromTheInstancesOwnHostOnly(t *testing.T) {
 		t.Helper()
 		s := get[*api.Host](c.view(), api.KindHost, host).Status
 		s.AgentURL = url
-		if err := c.b.Report(c.ctx, host, []api.Report{{Kind: api.KindHost, ID: host, Host: &s}}); err != nil {
+		if _, err := c.b.Report(c.ctx, host, 0, []api.Report{{Kind: api.KindHost, ID: host, Host: &s}}); err != nil {
 			t.Fatal(err)
 		}
 	}

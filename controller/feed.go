@@ -73,7 +73,7 @@ func (f *feeds) next(ctx context.Context, s *feed, sent *told, first bool) ([]ap
 	for _, n := range went {
 		sent.forget(n)
 	}
-	if first {
+	if first || len(items) > 0 {
 		items = append(items, api.DesiredItem{Op: "synced", Revision: v.Revision()})
 	}
 	return items, nil

@@ -135,14 +135,14 @@ func TestReport_onlyTheHostsOwnUnderTheCurrentEpoch(t *testing.T) {
 	refused(t, c.report(h2, id, 1, api.StateFailed), 403, "not_your_host", "[0].id")
 	refused(t, c.report(h1, id, 2, api.StateFailed), 403, "not_your_host", "[0].id")
 	refused(t, c.report(h1, id, 1, "flying"), 422, "invalid_value", "[0].instance.state")
-	refused(t, c.b.Report(c.ctx, h1, []api.Report{{Kind: api.KindHost, ID: h2, Host: &api.HostStatus{}}}), 403, "not_your_host", "[0].id")
-	refused(t, c.b.Report(c.ctx, h1, []api.Report{{Kind: api.KindNetwork, ID: c.network}}), 422, "invalid_value", "[0]")
+	refused(t, c.say(h1, []api.Report{{Kind: api.KindHost, ID: h2, Host: &api.HostStatus{}}}), 403, "not_your_host", "[0].id")
+	refused(t, c.say(h1, []api.Report{{Kind: api.KindNetwork, ID: c.network}}), 422, "invalid_value", "[0]")
 	var large api.InstanceStatus
 	large.State = api.StateRunning
 	for n := range 1000 {
 		large.Conditions = append(large.Conditions, api.Condition{Type: fmt.Sprint("T", n), Reason: strings.Repeat("x", 100)})
 	}
-	refused(t, c.b.Report(c.ctx, h1, []api.Report{{Kind: api.KindInstance, ID: id, Epoch: 1, Instance: &large}}), 422, "invalid_value", "[0].instance")
+	refused(t, c.say(h1, []api.Report{{Kind: api.KindInstance, ID: id, Epoch: 1, Instance: &large}}), 422, "invalid_value", "[0].instance")
 	if v := c.view(); v.Revision() != before || c.getInstance(id).Status.State != api.StateRunning {
 		t.Errorf("reports that say nothing new, or nothing that may be said, were written: revision %d, was %d", v.Revision(), before)
 	}
@@ -151,7 +151,7 @@ func TestReport_onlyTheHostsOwnUnderTheCurrentEpoch(t *testing.T) {
 	s := &api.InstanceStatus{}
 	s.State, s.ObservedGeneration = api.StateFailed, 1
 	for range 2 {
-		if err := c.b.Report(c.ctx, h1, []api.Report{{Kind: api.KindInstance, ID: id, Epoch: 1, Instance: s, Events: []api.EventSpec{crash}}}); err != nil {
+		if _, err := c.b.Report(c.ctx, h1, 0, []api.Report{{Kind: api.KindInstance, ID: id, Epoch: 1, Instance: s, Events: []api.EventSpec{crash}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -340,7 +340,7 @@ func TestDesired_statusReportsWakeNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	items := c.next(s, "the host's new spec")
-	if len(items) != 1 || items[0].Host == nil || items[0].Host.VCPUOvercommit != 8 {
+	if len(items) != 2 || items[1].Op != "synced" || items[0].Host == nil || items[0].Host.VCPUOvercommit != 8 {
 		t.Errorf("the first news after a status report are %+v", items)
 	}
 }

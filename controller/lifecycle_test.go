@@ -14,7 +14,7 @@ import (
 func (c *cloud) report(host, instance string, epoch int64, state api.State) error {
 	s := &api.InstanceStatus{}
 	s.State, s.ObservedGeneration = state, 1
-	return c.b.Report(c.ctx, host, []api.Report{{Kind: api.KindInstance, ID: instance, Epoch: epoch, Instance: s}})
+	return c.say(host, []api.Report{{Kind: api.KindInstance, ID: instance, Epoch: epoch, Instance: s}})
 }
 
 func (c *cloud) getInstance(id string) *api.Instance {

@@ -45,7 +45,7 @@ func TestReport_ofAFullHostFitsIntoEtcdsTransactions(t *testing.T) {
 		}
 		reports = append(reports, r)
 	}
-	if err := c.b.Report(c.ctx, h, reports); err != nil {
+	if _, err := c.b.Report(c.ctx, h, 0, reports); err != nil {
 		t.Fatal(err)
 	}
 	if got := count(c.view(), api.KindInstance, func(o api.Object) bool { return o.(*api.Instance).Status.State == api.StateRunning }); got != n {

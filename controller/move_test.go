@@ -38,7 +38,7 @@ func (c *cloud) cpuHost(name, address string) string {
 		CPU: &api.HostCPU{Models: []api.CPUModel{{Name: "Nehalem", Features: 30}}, Features: []string{"aes"}},
 	}
 	s.State = api.StateReady
-	if err := c.b.Report(c.ctx, id, []api.Report{{Kind: api.KindHost, ID: id, Host: s}}); err != nil {
+	if _, err := c.b.Report(c.ctx, id, 0, []api.Report{{Kind: api.KindHost, ID: id, Host: s}}); err != nil {
 		c.Fatal(err)
 	}
 	return id
@@ -67,7 +67,7 @@ func (m *moving) say(host string, epoch int64, state api.State, mig api.Migratio
 	m.Helper()
 	s := &api.InstanceStatus{Migration: &mig}
 	s.State, s.ObservedGeneration = state, 1
-	if err := m.b.Report(m.ctx, host, []api.Report{{Kind: api.KindInstance, ID: m.id, Epoch: epoch, Instance: s}}); err != nil {
+	if _, err := m.b.Report(m.ctx, host, 0, []api.Report{{Kind: api.KindInstance, ID: m.id, Epoch: epoch, Instance: s}}); err != nil {
 		m.Fatal(err)
 	}
 }

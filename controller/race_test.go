@@ -149,6 +149,9 @@ func TestControllers_twoOnOneStoreNeverPlaceTwice(t *testing.T) {
 		a.host(fmt.Sprint("h", n), 8, 20*128, 1000)
 	}
 	both := []*cloud{a, b}
+	if _, err := b.store.View(b.ctx, a.view().Revision()); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range both {
 		c.place()
 	}

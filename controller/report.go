@@ -17,14 +17,35 @@ import (
 // Report implements rest.Backend: what a host says of itself and of what is
 // placed on it. Repeating it changes nothing. A host with many instances says more
 // than a transaction of etcd holds, so that it takes several; each report is whole.
-func (b *Backend) Report(ctx context.Context, host string, reports []api.Report) error {
+func (b *Backend) Report(ctx context.Context, host string, seen int64, reports []api.Report) (rev int64, err error) {
+	if err := b.reached(ctx, seen); err != nil {
+		return 0, err
+	}
 	for from := 0; ; {
 		to := fitting(reports, from)
-		if err := b.reportSome(ctx, host, reports, from, to); err != nil || to == len(reports) {
-			return err
+		if rev, err = b.reportSome(ctx, host, reports, from, to); err != nil || to == len(reports) {
+			return rev, err
 		}
 		from = to
 	}
+}
+
+// catchUp is how long a host's report waits for this controller to be where
+// another was.
+const catchUp = 5 * time.Second
+
+// reached refuses what is said by one who has seen more than this controller: it
+// would drop, as old or already known, what is neither. The host asks another.
+func (b *Backend) reached(ctx context.Context, revision int64) error {
+	wait, cancel := context.WithTimeout(ctx, catchUp)
+	defer cancel()
+	if _, err := b.store.View(wait, revision); err != nil {
+		if ctx.Err() == nil && wait.Err() != nil {
+			return api.NewProblem(503, "unavailable", "", "ask another controller, or this one later", "this controller has not yet heard of revision %d", revision)
+		}
+		return err
+	}
+	return nil
 }
 
 // reportOps bounds what one commit compares and writes, below the 128 operations
@@ -43,8 +64,8 @@ func fitting(reports []api.Report, from int) (to int) {
 	return to
 }
 
-func (b *Backend) reportSome(ctx context.Context, host string, reports []api.Report, from, to int) error {
-	_, err := b.store.Commit(ctx, func(v *store.View) (store.Change, error) {
+func (b *Backend) reportSome(ctx context.Context, host string, reports []api.Report, from, to int) (int64, error) {
+	return b.store.Commit(ctx, func(v *store.View) (store.Change, error) {
 		r := &reporting{view: v, now: b.now().UTC(), log: b.log}
 		if r.host = get[*api.Host](v, api.KindHost, host); r.host == nil {
 			return store.Change{}, api.NotFound(api.KindHost, host)
@@ -56,7 +77,6 @@ func (b *Backend) reportSome(ctx context.Context, host string, reports []api.Rep
 		}
 		return r.change, nil
 	})
-	return err
 }
 
 // reporting is one batch of reports decided on one view.

@@ -12,6 +12,7 @@ if [[ $unformatted ]]; then
 fi
 go vet -tags "$tags,lab" ./...
 go test -tags "$tags" -timeout 10m ./...
+bin/cairn sim --seeds 200
 
 # A run that is stopped half-way leaves no lab behind.
 labsDown() {

@@ -45,14 +45,14 @@ func (p *plane) Renew(context.Context, string, string) (api.JoinResponse, error)
 }
 func (p *plane) Heartbeat(context.Context, string) error { return nil }
 
-func (p *plane) Report(ctx context.Context, _ string, rs []api.Report) error {
+func (p *plane) Report(ctx context.Context, _ string, _ int64, rs []api.Report) (int64, error) {
 	for _, r := range rs {
 		select {
 		case p.reports <- r:
 		case <-ctx.Done():
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 func (p *plane) Desired(ctx context.Context, _ string) iter.Seq2[[]api.DesiredItem, error] {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -94,16 +95,29 @@ func (c *Client) Heartbeat(ctx context.Context, host string) error {
 // reportsPerRequest keeps a request far below the server's limit of 16 MiB.
 const reportsPerRequest = 1000
 
-// Report says what is on the host. Reporting the same again changes nothing.
-func (c *Client) Report(ctx context.Context, host string, reports []api.Report) error {
+// Report says what is on the host, as one who has seen that revision, and
+// returns the one that it is in. Reporting the same again changes nothing.
+func (c *Client) Report(ctx context.Context, host string, seen int64, reports []api.Report) (revision int64, err error) {
 	for len(reports) > 0 {
 		n := min(len(reports), reportsPerRequest)
-		if err := c.post(ctx, hostPath(host, "report"), reports[:n], nil); err != nil {
-			return fmt.Errorf("report of host %s: %w", host, err)
+		b, err := json.Marshal(reports[:n])
+		if err != nil {
+			return revision, err
+		}
+		r := Request{Method: http.MethodPost, Path: hostPath(host, "report"), Body: b, Header: http.Header{}}
+		if seen > 0 {
+			r.Header.Set("Cairn-Revision", strconv.FormatInt(seen, 10))
+		}
+		resp, err := c.Do(ctx, r)
+		if err != nil {
+			return revision, fmt.Errorf("report of host %s: %w", host, err)
+		}
+		if rev, err := strconv.ParseInt(resp.Header.Get("Cairn-Revision"), 10, 64); err == nil {
+			revision = max(revision, rev)
 		}
 		reports = reports[n:]
 	}
-	return nil
+	return revision, nil
 }
 
 // Desired yields the host's desired state, first all of it and then each

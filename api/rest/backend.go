@@ -33,7 +33,7 @@ type Backend interface {
 	Join(ctx context.Context, r api.JoinRequest) (api.JoinResponse, error)
 	Renew(ctx context.Context, host string, csrPEM string) (api.JoinResponse, error)
 	Heartbeat(ctx context.Context, host string) error
-	Report(ctx context.Context, host string, reports []api.Report) error
+	Report(ctx context.Context, host string, seen int64, reports []api.Report) (revision int64, err error)
 	// Desired yields the host's desired state: all of it, then each difference,
 	// and nothing at each tick.
 	Desired(ctx context.Context, host string, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -80,11 +81,30 @@ func (c *call) report() error {
 	if err := c.agentBody(maxReportBody, &reports); err != nil {
 		return err
 	}
-	if err := c.backend.Report(c.context(), c.who.Host, reports); err != nil {
+	seen, err := c.seenRevision()
+	if err != nil {
 		return err
 	}
+	rev, err := c.backend.Report(c.context(), c.who.Host, seen, reports)
+	if err != nil {
+		return err
+	}
+	c.header().Set(headerRevision, strconv.FormatInt(rev, 10))
 	c.echo.Response().WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// seenRevision is the revision that the host answers to; 0 where it does not say.
+func (c *call) seenRevision() (int64, error) {
+	text := c.request().Header.Get(headerRevision)
+	if text == "" {
+		return 0, nil
+	}
+	rev, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || rev < 0 {
+		return 0, api.NewProblem(400, "invalid_parameter", headerRevision, "give the revision that the desired state came with", "%q is no revision", text)
+	}
+	return rev, nil
 }
 
 // desired streams the host's desired state: first all of it, then differences.

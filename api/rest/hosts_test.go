@@ -127,7 +127,7 @@ func TestHost_opensItsOwnRoutesAndNothingElse(t *testing.T) {
 	if err := cl.Heartbeat(ctx, h1.ID); err != nil {
 		t.Error(err)
 	}
-	if err := cl.Report(ctx, h1.ID, []api.Report{{Kind: api.KindHost, ID: h1.ID, Host: &api.HostStatus{}}}); err != nil {
+	if _, err := cl.Report(ctx, h1.ID, 0, []api.Report{{Kind: api.KindHost, ID: h1.ID, Host: &api.HostStatus{}}}); err != nil {
 		t.Error(err)
 	}
 	if a, err := cl.Renew(ctx, h1.ID, "csr"); err != nil || a.HostID != h1.ID {
@@ -141,7 +141,7 @@ func TestHost_opensItsOwnRoutesAndNothingElse(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"another's heartbeat": cl.Heartbeat(ctx, h2.ID),
-		"another's reports":   cl.Report(ctx, h2.ID, []api.Report{{}}),
+		"another's reports":   errorOf(cl.Report(ctx, h2.ID, 0, []api.Report{{}})),
 		"another's renewal":   second(cl.Renew(ctx, h2.ID, "csr")),
 		"a list":              second(cl.ListPage(ctx, api.Kinds[0], client.ListOptions{}, "")),
 		"itself as an object": second(client.Get[*api.Host](ctx, cl, "", h1.ID)),
@@ -255,3 +255,5 @@ func TestJoin_trustsTheCAOfItsTokenAlone(t *testing.T) {
 		t.Errorf("without a CSR: %v", err)
 	}
 }
+
+func errorOf(_ int64, err error) error { return err }

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"io"
 	mathrand "math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,15 +62,14 @@ func TestUpload_goesOnWhereItBroke(t *testing.T) {
 type breaking struct {
 	io.ReadSeeker
 	c    *cloud
-	left int
+	left atomic.Int64 // how often yet; an attempt that was given up may still read
 	at   int64
 }
 
 func (b *breaking) Read(p []byte) (int, error) {
 	n, err := b.ReadSeeker.Read(p[:min(len(p), 4096)])
 	b.at += int64(n)
-	if b.left > 0 && b.at > 200_000 {
-		b.left--
+	if b.at > 200_000 && b.left.Add(-1) >= 0 {
 		b.at = 0
 		b.c.http.CloseClientConnections()
 	}
@@ -84,7 +84,10 @@ func TestClient_uploadsOverBrokenConnections(t *testing.T) {
 	want := make([]byte, 1<<20)
 	mathrand.NewChaCha8([32]byte{1}).Read(want)
 	var last, total int64
-	err := c.client("p-member").Upload(ctx, "p", "debian", &breaking{ReadSeeker: bytes.NewReader(want), c: c, left: 3}, func(s, n int64) { last, total = s, n })
+	b := &breaking{ReadSeeker: bytes.NewReader(want), c: c}
+	b.left.Store(3)
+	err := c.client("p-member").Upload(ctx, "p", "debian", b, func(s, n int64) { last, total = s, n })
+	b.left.Store(0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (a *app) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.AddGroup(&cobra.Group{ID: "run", Title: "Run Cairn:"}, &cobra.Group{ID: "resources", Title: "Work with resources:"})
-	for _, c := range []*cobra.Command{a.upCommand(), a.controllerCommand(), a.agentCommand(), a.labCommand(), a.versionCommand()} {
+	for _, c := range []*cobra.Command{a.upCommand(), a.controllerCommand(), a.agentCommand(), a.labCommand(), a.simCommand(), a.versionCommand()} {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}

@@ -76,9 +76,8 @@ func (f *failover) Heartbeat(ctx context.Context, host string) error {
 	return err
 }
 
-func (f *failover) Report(ctx context.Context, host string, reports []api.Report) error {
-	_, err := ask(ctx, f, func(c *client.Client) (struct{}, error) { return struct{}{}, c.Report(ctx, host, reports) })
-	return err
+func (f *failover) Report(ctx context.Context, host string, seen int64, reports []api.Report) (int64, error) {
+	return ask(ctx, f, func(c *client.Client) (int64, error) { return c.Report(ctx, host, seen, reports) })
 }
 
 func (f *failover) ImageData(ctx context.Context, project, image string, offset int64) (io.ReadCloser, error) {
