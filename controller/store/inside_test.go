@@ -14,15 +14,24 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/controller/store/memetcd"
 )
 
 // These tests reach into the store: they lose answers, leases and history.
+
+// inMemory is storetest's variable, which this package's own tests cannot import.
+const inMemory = "CAIRN_STORETEST_IN_MEMORY"
 
 func opened(t *testing.T, change func(*Options)) *Etcd {
 	t.Helper()
 	o := Options{Now: time.Now, Rand: rand.Reader, DetectMutations: true}
 	change(&o)
-	if o.Beside == nil && o.Embedded == nil {
+	switch {
+	case o.Beside != nil || o.Embedded != nil:
+	case os.Getenv(inMemory) != "":
+		o.Client = memetcd.New(time.Now).Client(context.Background(), nil)
+		t.Cleanup(func() { _ = o.Client.Close() }) // it says only that it was closed
+	default:
 		o.Embedded = &Embedded{Dir: t.TempDir(), NoSync: true}
 	}
 	s, err := Open(t.Context(), o)

@@ -3,6 +3,7 @@ package memetcd
 import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/pkg/v3/adt"
 )
 
 // What is refused here is refused whatever the state.
@@ -72,29 +73,25 @@ func checkOp(op *pb.RequestOp, limit int) error {
 	return rpctypes.ErrGRPCKeyNotFound
 }
 
-// writes are what the operations may put and delete.
+// writes are what the operations may put and delete. Ranges are in etcd's own
+// tree, for it does not find those whose end is not behind their beginning, such as
+// that of a deletion from a key on, or finds them by chance.
 type writes struct {
 	puts map[string]bool
-	dels []span
-}
-
-func (w *writes) deletes(key string) bool {
-	for _, d := range w.dels {
-		// A deletion of all keys from one on counts as one of none, as in etcd.
-		if key == d.key || d.end != "" && key >= d.key && key < d.end {
-			return true
-		}
-	}
-	return false
+	dels adt.IntervalTree
 }
 
 // checkWrites refuses to write a key twice. The two sides of a transaction inside
 // may write the same, since only one of them is carried out.
 func checkWrites(ops []*pb.RequestOp) (*writes, error) {
-	w := &writes{puts: map[string]bool{}}
+	w := &writes{puts: map[string]bool{}, dels: adt.NewIntervalTree()}
 	for _, op := range ops {
 		if r := op.GetRequestDeleteRange(); r != nil {
-			w.dels = append(w.dels, span{string(r.Key), string(r.RangeEnd)})
+			in := adt.NewStringAffinePoint(string(r.Key))
+			if len(r.RangeEnd) > 0 {
+				in = adt.NewStringAffineInterval(string(r.Key), string(r.RangeEnd))
+			}
+			w.dels.Insert(in, nil)
 		}
 	}
 	for _, op := range ops {
@@ -133,12 +130,14 @@ func (w *writes) addTxn(r *pb.TxnRequest) error {
 			return err
 		}
 	}
-	w.dels = append(append(w.dels, success.dels...), failure.dels...)
+	all := adt.NewStringAffineInterval("\x00", "")
+	w.dels.Union(success.dels, all)
+	w.dels.Union(failure.dels, all)
 	return nil
 }
 
 func (w *writes) add(key string, allowed map[string]bool) error {
-	if w.puts[key] && !allowed[key] || w.deletes(key) {
+	if w.puts[key] && !allowed[key] || w.dels.Intersects(adt.NewStringAffinePoint(key)) {
 		return rpctypes.ErrGRPCDuplicateKey
 	}
 	w.puts[key] = true

@@ -9,6 +9,7 @@
 // not a watch's or a keep-alive's. What is left out: authentication, membership,
 // snapshots and streamed ranges, which answer "unimplemented".
 //
-// One difference is meant: a watch that has been held up since before a compaction
+// That it and a real etcd answer alike is shown by the conformance tests. One
+// difference is meant: a watch that has been held up since before a compaction
 // is told that it was compacted, which etcd does to watchers that lag, but not always.
 package memetcd

@@ -26,13 +26,14 @@ func (w *writing) checkPut(r *pb.PutRequest) error {
 }
 
 func (w *writing) putRequest(r *pb.PutRequest, out *pb.PutResponse) {
+	// It may have been deleted in the same transaction, where etcd would crash.
 	old := w.previous(r)
 	value, lease := r.Value, r.Lease
 	if r.IgnoreValue {
-		value = old.Value
+		value = old.GetValue()
 	}
 	if r.IgnoreLease {
-		lease = old.Lease
+		lease = old.GetLease()
 	}
 	if r.PrevKv {
 		out.PrevKv = old

@@ -3,9 +3,11 @@ package storetest
 import (
 	"context"
 	"crypto/rand"
+	"os"
 	"time"
 
 	"github.com/cairn-cloud/cairn/controller/store"
+	"github.com/cairn-cloud/cairn/controller/store/memetcd"
 )
 
 // T is what is needed of *testing.T.
@@ -18,10 +20,19 @@ type T interface {
 	Fatalf(format string, args ...any)
 }
 
+// InMemory is the environment variable that makes New open stores on an etcd in
+// memory when it is set, for the tests of both.
+const InMemory = "CAIRN_STORETEST_IN_MEMORY"
+
 // New opens an embedded store in the test's temporary directory and closes it
 // at the end. A test that changed an object of the store fails.
 func New(t T, changes ...func(*store.Options)) *store.Etcd {
 	t.Helper()
+	if os.Getenv(InMemory) != "" {
+		client := memetcd.New(time.Now).Client(context.Background(), nil)
+		t.Cleanup(func() { _ = client.Close() }) // it says only that it was closed
+		return open(t, store.Options{Client: client}, changes)
+	}
 	return In(t, t.TempDir(), changes...)
 }
 
