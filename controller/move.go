@@ -32,6 +32,9 @@ func aim(v api.View, place scheduler.Placer, i *api.Instance, to, why, actor str
 	if !off && i.Status.State != api.StateRunning {
 		return nil, nil, api.NewProblem(409, "not_running", "status.state", "wait until it runs", "the instance %s is %s: only what runs is moved", i.Name, i.Status.State)
 	}
+	if !off && from.Status.CPU == nil {
+		return nil, nil, api.NewProblem(409, "no_host_fits", "placement.host", "leave it where it is: the agents of this release do not migrate yet", "the host %s does not report its CPU, so nothing that runs there can be moved", from.Name)
+	}
 	r := requestFor(i)
 	r.Move = &scheduler.Move{From: from.ID, To: to, Pool: from.Spec.Pool, CPU: i.Placement.CPU}
 	if off {
