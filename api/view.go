@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// Latest stands for the newest revision that any controller has acknowledged before.
+const Latest int64 = -1
+
 // View is an immutable picture of the cloud at one revision. What it returns
 // is shared and must not be changed: Clone first.
 type View interface {

@@ -42,7 +42,7 @@ func (b *Backend) Join(ctx context.Context, r api.JoinRequest) (api.JoinResponse
 
 // join decides on one view whether a machine becomes a host, and returns its ID.
 func (a *admission) join(r api.JoinRequest, keyDigest string) (string, error) {
-	t, err := a.judgeJoinToken(r.Secret, keyDigest)
+	t, err := a.judgeJoinToken(api.JoinHost, r.Secret, keyDigest)
 	if err != nil {
 		return "", err
 	}

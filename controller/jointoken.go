@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"strings"
 	"time"
@@ -33,11 +34,11 @@ func admitJoinToken(a *admission, old, o api.Object) error {
 
 // judgeJoinToken finds the join token of a secret, if it may be used now, or was
 // used by the machine of this key.
-func (a *admission) judgeJoinToken(secret, keyDigest string) (*api.JoinToken, error) {
+func (a *admission) judgeJoinToken(role api.JoinRole, secret, keyDigest string) (*api.JoinToken, error) {
 	refused := func(code, hint, format string, args ...any) error {
 		return api.NewProblem(403, code, "secret", hint, format, args...)
 	}
-	const again = "make a new one: cairn join-token create NAME"
+	again := "make a new one: cairn join-token create NAME --role " + string(role)
 	rest, ok := strings.CutPrefix(secret, "cjt_")
 	parts := strings.Split(rest, ".")
 	if !ok || len(parts) != 3 {
@@ -47,7 +48,10 @@ func (a *admission) judgeJoinToken(secret, keyDigest string) (*api.JoinToken, er
 	if t == nil || subtle.ConstantTimeCompare([]byte(t.Spec.SecretSHA256), []byte(digest(parts[1]))) != 1 {
 		return nil, refused("join_token_invalid", again, "there is no such join token")
 	}
-	same := t.Spec.KeySHA256 == keyDigest && a.view.Get(api.KindHost, t.Spec.UsedBy) != nil
+	if cmp.Or(t.Spec.Role, api.JoinHost) != role { // one of a release before roles has none
+		return nil, refused("join_token_invalid", again, "it is a join token of the role %s", t.Spec.Role)
+	}
+	same := t.Spec.KeySHA256 == keyDigest && (role != api.JoinHost || a.view.Get(api.KindHost, t.Spec.UsedBy) != nil)
 	if t.Spec.UsedBy != "" && !same {
 		return nil, api.NewProblem(409, "join_token_used", "secret", again, "a join token serves once, and this one was used by %s", a.describe(t.Spec.UsedBy))
 	}

@@ -147,7 +147,7 @@ func (r *reconcilers) backoff(k key) time.Duration {
 // lead runs what only the leader does, whenever this process leads, until ctx ends.
 func lead(ctx context.Context, s store.Store, log *slog.Logger, work ...func(context.Context) error) error {
 	for ctx.Err() == nil {
-		led, err := s.Lead(ctx, "controller")
+		led, err := s.Lead(ctx, store.ControllerElection)
 		if err != nil {
 			return ctxErr(ctx, err)
 		}

@@ -12,7 +12,8 @@ import (
 // Backend is what REST needs of the control plane. It is implemented by
 // controller.Backend; cmd/cairn puts the two together.
 type Backend interface {
-	// View returns a picture at least as new as the revision; 0: the newest at hand.
+	// View returns a picture at least as new as the revision; 0: the newest at
+	// hand; api.Latest: with all that was acknowledged before, by any controller.
 	View(ctx context.Context, atLeast int64) (api.View, error)
 	// Watch yields all changes after the cursor, in order, each once; kind ""
 	// means every kind but events. It yields ErrTooOld (410) when history does not go back that far. Bookmarks
@@ -37,6 +38,11 @@ type Backend interface {
 	// Desired yields the host's desired state: all of it, then each difference,
 	// and nothing at each tick.
 	Desired(ctx context.Context, host string, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error]
+
+	// The control plane itself.
+	Controllers(ctx context.Context) ([]api.Controller, error)
+	RemoveController(ctx context.Context, name string) error
+	JoinController(ctx context.Context, r api.JoinControllerRequest) (api.JoinControllerResponse, error)
 
 	// Image bytes.
 	// Upload appends to an image at the offset and returns how much there is.

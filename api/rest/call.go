@@ -56,7 +56,7 @@ func (c *call) serve(fn func(*call) error) error {
 	if err := c.checkQuery(); err != nil {
 		return err
 	}
-	v, err := c.backend.View(c.context(), 0)
+	v, err := c.backend.View(c.context(), api.Latest)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func document(version string) huma.Config {
 	for _, k := range api.Kinds {
 		doc.Tags = append(doc.Tags, &huma.Tag{Name: k.Plural, Description: k.Doc})
 	}
-	doc.Tags = append(doc.Tags, &huma.Tag{Name: hostTag, Description: "What the agents of hosts use."})
+	doc.Tags = append(doc.Tags, &huma.Tag{Name: hostTag, Description: "What the agents of hosts use."}, &huma.Tag{Name: controllerTag, Description: "The processes of the control plane."})
 	return huma.Config{OpenAPI: doc, Formats: huma.DefaultFormats}
 }
 

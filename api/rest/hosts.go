@@ -26,18 +26,25 @@ func (c *call) agentBody(limit int64, into any) error {
 	return decodeBytes(body, into)
 }
 
+type named struct{ name, value string }
+
+// given demands that fields are not empty.
+func given(fields ...named) error {
+	var f api.Faults
+	for _, x := range fields {
+		if x.value == "" {
+			f = append(f, api.Fault{Field: x.name, Code: "missing_field", Detail: x.name + " is required"})
+		}
+	}
+	return f.Err()
+}
+
 func (c *call) join() error {
 	var r api.JoinRequest
 	if err := c.agentBody(maxBody, &r); err != nil {
 		return err
 	}
-	var f api.Faults
-	for _, x := range []struct{ name, value string }{{"secret", r.Secret}, {"name", r.Name}, {"csr", r.CSR}} {
-		if x.value == "" {
-			f = append(f, api.Fault{Field: x.name, Code: "missing_field", Detail: x.name + " is required"})
-		}
-	}
-	if err := f.Err(); err != nil {
+	if err := given(named{"secret", r.Secret}, named{"name", r.Name}, named{"csr", r.CSR}); err != nil {
 		return err
 	}
 	a, err := c.backend.Join(c.context(), r)

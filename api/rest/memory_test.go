@@ -356,3 +356,15 @@ func (m *memory) ConsoleLog(_ context.Context, i *api.Instance, limit int64) (io
 	}
 	return io.NopCloser(strings.NewReader("login: " + i.Name)), nil
 }
+
+func (m *memory) Controllers(context.Context) ([]api.Controller, error) {
+	return []api.Controller{{Name: "a", State: api.StateReady, Leads: true, Member: "1"}}, nil
+}
+
+func (m *memory) RemoveController(_ context.Context, name string) error {
+	return api.NewProblem(404, "not_found", "", "", "there is no controller %s", name)
+}
+
+func (m *memory) JoinController(_ context.Context, r api.JoinControllerRequest) (api.JoinControllerResponse, error) {
+	return api.JoinControllerResponse{CA: "the CA and its key", PeerURLs: []string{r.PeerURL}}, nil
+}

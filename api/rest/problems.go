@@ -19,6 +19,7 @@ var Problems = []ProblemDoc{
 	{"body_too_large", 413, "The body is larger than 1 MiB.", "Send less; the bytes of an image go to its /data."},
 	{"body_unreadable", 400, "The body did not arrive whole.", "Send it again."},
 	{"cancelled", 499, "The client went away before the answer.", "Nothing: nobody reads this."},
+	{"controllers_unhealthy", 409, "Too few controllers are well for a change of who they are.", "Start those that are away, or remove those that are gone for good first."},
 	{"cursor_expired", 410, "The revision that the list shows is no longer at hand.", "List again from the start."},
 	{"disk_too_small", 422, "The image is larger than the root disk of the instance type.", "Choose a type with a larger disk."},
 	{"duplicate_field", 400, "A JSON object has a key twice.", "Give it once."},

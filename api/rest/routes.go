@@ -23,6 +23,7 @@ func (s *Server) register() {
 	s.registerImageData()
 	s.registerConsole()
 	s.registerHostRoutes()
+	s.registerControllers()
 }
 
 func (s *Server) registerKind(k api.Kind) {

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/cairn-cloud/cairn/api"
 )
 
 // heartbeat is how often a stream says that it lives.
@@ -145,7 +147,7 @@ func pump[T any](s *stream, seq func(context.Context) iter.Seq2[T, error], each 
 
 // stillAllowed authenticates again, so that a stream does not outlive its token.
 func (s *stream) stillAllowed() error {
-	v, err := s.backend.View(s.context(), 0)
+	v, err := s.backend.View(s.context(), api.Latest)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,7 @@ type controllerFlags struct {
 	allowPrivateImport bool
 	debug              string
 	etcd               etcdFlags
+	member             memberFlags
 }
 
 func (f *controllerFlags) add(c *cobra.Command, listen string) {
@@ -34,6 +35,8 @@ func (f *controllerFlags) add(c *cobra.Command, listen string) {
 	c.Flags().StringArrayVar(&f.listen, "listen", []string{listen}, "address to serve the API on; may be given many times")
 	c.Flags().StringArrayVar(&f.san, "san", nil, "further name or address by which clients reach this controller; may be given many times")
 	c.Flags().BoolVar(&f.allowPrivateImport, "allow-private-import", false, "let images be imported from private and local addresses")
+	f.etcd.add(c)
+	f.member.add(c)
 	c.Flags().StringVar(&f.debug, "debug-listen", "", "address of the loopback interface to serve Go's profiles on, for \"go tool pprof\" (default: none)")
 }
 
@@ -41,11 +44,13 @@ func (a *app) controllerCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "controller", Short: "Run the control plane", Args: noArgs,
 		Long: "Runs the control plane: the API, the scheduler and the reconcilers, with an etcd inside unless one is named.\n" +
+			"With --join it becomes one of several, which survive each other; it needs a join token (cairn join-token create NAME --role controller).\n" +
 			"At first start it makes a CA and an admin token, in the data directory. Stopping it stops no guest.",
 	}
 	f := &controllerFlags{}
 	f.add(c, ":7443")
-	f.etcd.add(c)
+	c.Flags().StringVar(&f.member.name, "name", "", "name of this controller, which no other has (default: the machine's)")
+	c.AddCommand(a.controllerListCommand(), a.controllerRemoveCommand())
 	logger := a.logFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		log, err := logger()
@@ -63,11 +68,7 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 	if err := os.MkdirAll(f.data, 0o755); err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
-	ca, err := pki.Open(filepath.Join(f.data, "pki"), a.now(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	listeners, err := listen(ctx, f.listen)
+	listeners, peers, err := f.listeners(ctx)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 			}
 		}
 	}()
-	st, err := f.etcd.open(ctx, log, filepath.Join(f.data, "etcd"), a.now)
+	st, ca, err := a.openStore(ctx, log, f, listeners[0], peers)
 	if err != nil {
 		return err
 	}
@@ -105,6 +106,7 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 	served = true
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return ctl.Run(ctx) })
+	g.Go(func() error { return untilRemoved(ctx, st, f) })
 	g.Go(func() error { return serve(ctx, log, server, listeners) })
 	g.Go(func() error { return serveDebug(ctx, log, f.debug) })
 	if ready != nil {
@@ -116,12 +118,29 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 	return nil
 }
 
+// listeners opens where the API is served, and where other controllers come in
+// unless etcd is elsewhere.
+func (f *controllerFlags) listeners(ctx context.Context) (api []net.Listener, peers net.Listener, err error) {
+	if err := f.member.complete(f.listen[0]); err != nil {
+		return nil, nil, err
+	}
+	addresses := f.listen
+	if len(f.etcd.endpoints) == 0 {
+		addresses = append([]string{f.member.peerListen}, f.listen...)
+	}
+	all, err := listen(ctx, addresses)
+	if err != nil || len(addresses) == len(f.listen) {
+		return all, nil, err
+	}
+	return all[1:], all[0], nil
+}
+
 // oneCA refuses to run beside, or after, a controller with another CA: hosts that
 // joined with the one are not known to the other.
 func oneCA(ctx context.Context, st *store.Etcd, ca *pki.CA, data string) error {
 	pin, err := st.Agree(ctx, "ca", ca.Pin())
 	if err == nil && pin != ca.Pin() {
-		err = fmt.Errorf("the CA in %s is not that of this cloud, whose SHA-256 is %s: put there pki/ca.pem of another controller, or of a backup, for every host trusts it", filepath.Join(data, "pki"), pin)
+		err = fmt.Errorf("the CA in %s is not that of this cloud, whose SHA-256 is %s: join it by --join, or put there pki/ca.pem of another controller, for every host trusts it", filepath.Join(data, "pki"), pin)
 	}
 	return err
 }
@@ -135,29 +154,13 @@ func firstStart(ctx context.Context, ctl *controller.Controller, data string, ca
 	path, kept := filepath.Join(data, "admin.token"), false
 	began, err := ctl.Backend().Bootstrap(ctx, func(token string) error {
 		kept = true
-		return writeSecret(path, token+"\n")
+		return pki.WriteFile(path, []byte(token+"\n"))
 	})
 	if err != nil {
 		return fmt.Errorf("begin the cloud: %w", err)
 	}
 	if kept && !began {
 		return os.Remove(path) // another controller began it at the same time
-	}
-	return nil
-}
-
-// writeSecret puts a file in its place in one step, and on the disk.
-func writeSecret(path, secret string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".secret-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(secret)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,20 +25,14 @@ func (f *etcdFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.key, "etcd-key", "", "file of that certificate's key, in PEM")
 }
 
-// open opens the store: on the etcd that is named, or on one of its own in dir.
-func (f *etcdFlags) open(ctx context.Context, log *slog.Logger, dir string, now func() time.Time) (*store.Etcd, error) {
-	o := store.Options{Now: now, Rand: rand.Reader, Log: log, Endpoints: f.endpoints}
-	if len(f.endpoints) == 0 {
-		if f.ca != "" || f.cert != "" || f.key != "" {
-			return nil, errors.New("--etcd-ca, --etcd-cert and --etcd-key are of use with --etcd-endpoints only")
-		}
-		return store.OpenEmbedded(ctx, dir, o)
+// complete puts into the options which etcd is named.
+func (f *etcdFlags) complete(o *store.Options) (err error) {
+	if len(f.endpoints) == 0 && (f.ca != "" || f.cert != "" || f.key != "") {
+		return errors.New("--etcd-ca, --etcd-cert and --etcd-key are of use with --etcd-endpoints only")
 	}
-	var err error
-	if o.TLS, err = f.tls(); err != nil {
-		return nil, err
-	}
-	return store.Open(ctx, o)
+	o.Endpoints = f.endpoints
+	o.TLS, err = f.tls()
+	return err
 }
 
 func (f *etcdFlags) tls() (*tls.Config, error) {

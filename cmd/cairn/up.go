@@ -21,7 +21,6 @@ func (a *app) upCommand() *cobra.Command {
 	}
 	control, host := &controllerFlags{}, &agentFlags{listen: ":7444"}
 	control.add(c, ":7443")
-	control.etcd.add(c)
 	host.addHost(c)
 	logger := a.logFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -29,6 +28,7 @@ func (a *app) upCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		control.member.name = host.name
 		g, ctx := errgroup.WithContext(c.Context())
 		ready := make(chan string, 1)
 		g.Go(func() error {

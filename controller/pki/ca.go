@@ -56,6 +56,12 @@ func Open(dir string, now time.Time, random io.Reader) (*CA, error) {
 	return ca, nil
 }
 
+// Exists tells whether there is a CA in dir.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, caFile))
+	return err == nil
+}
+
 func parse(b []byte) (*CA, error) {
 	ca := &CA{}
 	for block, rest := pem.Decode(b); block != nil; block, rest = pem.Decode(rest) {
@@ -82,11 +88,15 @@ func parse(b []byte) (*CA, error) {
 
 // create makes the CA in a file of its own and links it to its place, which
 // fails where another process was faster; that one's is then the CA.
-func create(path string, now time.Time, random io.Reader) (err error) {
+func create(path string, now time.Time, random io.Reader) error {
 	b, err := newCA(now, random)
 	if err != nil {
 		return err
 	}
+	return place(path, b)
+}
+
+func place(path string, b []byte) (err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}

@@ -4,5 +4,6 @@
 // Its input is a data directory that keeps the CA's key (mode 0600), public keys
 // from certificate requests, and the time; its output is certificates and
 // tls.Configs. It takes nothing from a request but the public key: who somebody is
-// says the caller. The key of the CA never leaves it.
+// says the caller. The key of the CA leaves it by Export alone, for another controller
+// and for backups.
 package pki

@@ -23,6 +23,7 @@ const ownLife = 90 * 24 * time.Hour
 type Own struct {
 	ca       *CA
 	now      func() time.Time
+	life     time.Duration
 	template x509.Certificate
 
 	mu      sync.Mutex
@@ -45,12 +46,12 @@ func (c *CA) Server(names []string, now func() time.Time) *Own {
 			t.DNSNames = append(t.DNSNames, n)
 		}
 	}
-	return &Own{ca: c, now: now, template: t}
+	return &Own{ca: c, now: now, life: ownLife, template: t}
 }
 
 // Controller is the certificate with which a controller calls agents.
 func (c *CA) Controller(now func() time.Time) *Own {
-	return &Own{ca: c, now: now, template: x509.Certificate{
+	return &Own{ca: c, now: now, life: ownLife, template: x509.Certificate{
 		Subject:     pkix.Name{CommonName: "Cairn controller", Organization: []string{ControllerOrganization}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}}
@@ -69,13 +70,13 @@ func (o *Own) Certificate() (*tls.Certificate, error) {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
 	t := o.template
-	t.NotBefore, t.NotAfter = now.Add(-skew), now.Add(ownLife)
+	t.NotBefore, t.NotAfter = now.Add(-skew), now.Add(o.life)
 	der, err := o.ca.sign(&t, key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("sign the certificate %q: %w", t.Subject.CommonName, err)
 	}
 	o.current = &tls.Certificate{Certificate: [][]byte{der, o.ca.cert.Raw}, PrivateKey: key}
-	o.renewAt = now.Add(ownLife * 2 / 3)
+	o.renewAt = now.Add(o.life / 3 * 2)
 	return o.current, nil
 }
 

@@ -20,5 +20,7 @@
 //	pipeline.go batch.go          many changes become one transaction, and the next is decided meanwhile
 //	transaction.go                conflicts, unknown results
 //	session.go lead.go lease.go   what lives as long as this process, or a day
+//	embedded.go peer.go members.go  an etcd in this process, which may be one of several
+//	latest.go controllers.go      what other controllers have acknowledged, and who they are
 //	schema.go agree.go            which version of the records is written, and what all processes share
 package store

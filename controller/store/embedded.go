@@ -17,12 +17,20 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// Embedded is an etcd of one member in this process. It listens on nothing: its
-// one client is in the process.
+// Embedded is an etcd in this process, whose one client is in the process too.
 type Embedded struct {
 	Dir string // made with mode 0700; one process at a time may use it
 	// NoSync leaves out fsync. For tests: what a crash of the machine leaves is undefined.
 	NoSync bool
+	// Peer lets it be one of several members. Without it, it is and stays the only
+	// one, and listens on nothing.
+	Peer *Peer
+}
+
+// Exists tells whether the directory holds the data of a member.
+func (e Embedded) Exists() bool {
+	_, err := os.Stat(filepath.Join(e.Dir, "etcd", "member", "wal"))
+	return err == nil
 }
 
 const (
@@ -40,6 +48,7 @@ type server struct {
 	etcd   *embed.Etcd
 	client *clientv3.Client
 	lock   *os.File
+	peers  *peerServer // nil where there are no others
 }
 
 // lockDir keeps a second process out, which etcd would let wait for ever.
@@ -57,7 +66,8 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-func startServer(ctx context.Context, e Embedded, log *slog.Logger) (_ *server, err error) {
+func startServer(ctx context.Context, o Options, log *slog.Logger) (_ *server, err error) {
+	e := *o.Embedded
 	lock, err := lockDir(e.Dir)
 	if err != nil {
 		return nil, err
@@ -67,10 +77,41 @@ func startServer(ctx context.Context, e Embedded, log *slog.Logger) (_ *server, 
 			err = errors.Join(err, lock.Close())
 		}
 	}()
+	cfg, err := o.config(log)
+	if err != nil {
+		return nil, err
+	}
+	srv, err := embed.StartEtcd(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("start the embedded etcd in %s: %w", e.Dir, err)
+	}
+	s := &server{etcd: srv, lock: lock}
+	if e.Peer != nil {
+		s.peers = servePeers(e.Peer, srv.Server, log)
+	}
+	if err := s.awaitReady(ctx, e, log); err != nil {
+		s.peers.close()
+		srv.Close()
+		return nil, fmt.Errorf("start the embedded etcd in %s: %w", e.Dir, err)
+	}
+	s.client = v3client.New(srv.Server)
+	if e.Peer != nil {
+		if err := s.takePart(ctx, e.Peer, log); err != nil {
+			s.peers.close()
+			srv.Close()
+			return nil, errors.Join(err, s.client.Close())
+		}
+	}
+	return s, nil
+}
+
+// config is how the member runs.
+func (o *Options) config(log *slog.Logger) (*embed.Config, error) {
+	e := o.Embedded
 	cfg := embed.NewConfig()
 	cfg.Dir = filepath.Join(e.Dir, "etcd")
 	cfg.UnsafeNoFsync = e.NoSync
-	// The member needs a name for itself; nothing listens there.
+	// The member needs a name for itself; etcd itself listens nowhere.
 	cfg.ListenClientUrls, cfg.ListenPeerUrls = nil, nil
 	// There is nobody to wait for in an election of one.
 	cfg.TickMs, cfg.ElectionMs = 50, 250
@@ -80,25 +121,34 @@ func startServer(ctx context.Context, e Embedded, log *slog.Logger) (_ *server, 
 	cfg.AutoCompactionMode = embed.CompactorModeRevision
 	cfg.AutoCompactionRetention = retention
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(forward{log: log.With("part", "etcd")}))
-	srv, err := embed.StartEtcd(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("start the embedded etcd in %s: %w", e.Dir, err)
+	if e.Peer == nil {
+		return cfg, nil
 	}
-	s := &server{etcd: srv, lock: lock}
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	select {
-	case <-srv.Server.ReadyNotify():
-	case err = <-srv.Err():
-	case <-ctx.Done():
-		err = ctx.Err()
+	return cfg, e.Peer.configure(cfg, o.Name, o.API)
+}
+
+// awaitReady waits until the member has a leader. One of several may have to
+// wait for the others as long as it takes.
+func (s *server) awaitReady(ctx context.Context, e Embedded, log *slog.Logger) error {
+	hint := time.NewTimer(readyTimeout)
+	defer hint.Stop()
+	for {
+		select {
+		case <-s.etcd.Server.ReadyNotify():
+			return nil
+		case <-s.etcd.Server.StopNotify():
+			return ErrRemoved
+		case err := <-s.etcd.Err():
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-hint.C:
+			if s.alone() {
+				return context.DeadlineExceeded
+			}
+			log.Warn("waiting for the other controllers: most of them must run", "data", e.Dir)
+		}
 	}
-	if err != nil {
-		srv.Close()
-		return nil, fmt.Errorf("start the embedded etcd in %s: %w", e.Dir, err)
-	}
-	s.client = v3client.New(srv.Server)
-	return s, nil
 }
 
 // forget ends the leases of processes that used this etcd before: it runs in
@@ -125,10 +175,11 @@ func (s *server) forget(ctx context.Context) error {
 
 func (s *server) stop() error {
 	err := s.client.Close()
-	s.etcd.Close()
 	if errors.Is(err, context.Canceled) { // that is how an in-process client says that it is closed
 		err = nil
 	}
+	s.peers.close()
+	s.etcd.Close()
 	if err = errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("close the embedded etcd: %w", err)
 	}

@@ -11,22 +11,25 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/cairn-cloud/cairn/api"
 )
 
 // Etcd is the Store. All its methods may be called by many at once.
 type Etcd struct {
-	opts     Options
-	id       string // of this process
-	newest   int
-	log      *slog.Logger
-	client   *clientv3.Client
-	server   *server // when it is embedded
-	mirror   *mirror
-	history  *history
-	detector *detector
-	session  *session
-	leaders  leaders
-	queue    queue
+	opts      Options
+	id        string // of this process
+	newest    int
+	log       *slog.Logger
+	client    *clientv3.Client
+	server    *server // when it is embedded
+	mirror    *mirror
+	history   *history
+	detector  *detector
+	session   *session
+	leaders   leaders
+	queue     queue
+	questions questions
 
 	// The pipeline's own.
 	writer  writer
@@ -71,7 +74,7 @@ func Open(ctx context.Context, o Options) (*Etcd, error) {
 	s := &Etcd{
 		opts: o, id: id, newest: o.newest, log: o.Log.With("part", "store"),
 		mirror: newMirror(), history: newHistory(int64(o.History)), session: newSession(),
-		queue: queue{wake: make(chan struct{}, 1)}, writer: writer{key: writerPrefix + id},
+		queue: queue{wake: make(chan struct{}, 1)}, questions: questions{wake: make(chan struct{}, 1)}, writer: writer{key: writerPrefix + id},
 	}
 	s.leases, s.endLeases = context.WithCancel(context.Background())
 	if o.DetectMutations {
@@ -94,7 +97,7 @@ func (s *Etcd) connect(ctx context.Context) (err error) {
 	case o.Client != nil:
 		s.client = o.Client
 	case o.Embedded != nil:
-		if s.server, err = startServer(ctx, *o.Embedded, s.log); err != nil {
+		if s.server, err = startServer(ctx, o, s.log); err != nil {
 			return err
 		}
 		s.client = s.server.client
@@ -113,7 +116,7 @@ func (s *Etcd) connect(ctx context.Context) (err error) {
 
 // begun starts the parts of the store.
 func (s *Etcd) begun(ctx context.Context) error {
-	if s.server != nil {
+	if s.server != nil && s.server.alone() {
 		if err := s.server.forget(ctx); err != nil {
 			return err
 		}
@@ -127,6 +130,7 @@ func (s *Etcd) begun(ctx context.Context) error {
 		return err
 	}
 	s.run(func(ctx context.Context) { s.keepSession(ctx, first) }) //nolint:contextcheck // the store's workers live as long as it does
+	s.run(s.ask)                                                   //nolint:contextcheck // the store's workers live as long as it does
 	s.run(s.pipeline)                                              //nolint:contextcheck // the store's workers live as long as it does
 	return nil
 }
@@ -155,6 +159,12 @@ func (s *Etcd) start() bool {
 
 // View implements Store.
 func (s *Etcd) View(ctx context.Context, atLeast int64) (*View, error) {
+	if atLeast == api.Latest {
+		var err error
+		if atLeast, err = s.latest(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return s.mirror.wait(ctx, atLeast)
 }
 

@@ -18,6 +18,8 @@ type Options struct {
 	Now  func() time.Time
 	Rand io.Reader // for the ID of this process
 	Log  *slog.Logger
+	// Name of this controller, and the URL of its API: what others learn of it.
+	Name, API string
 
 	// Embedded runs etcd in this process.
 	Embedded *Embedded

@@ -14,7 +14,9 @@ import (
 
 // controllerInfo is what a controller says of itself, under its session's lease.
 type controllerInfo struct {
-	Schema int `json:"schema"` // the newest that it reads and writes
+	Schema int    `json:"schema"` // the newest that it reads and writes
+	Name   string `json:"name,omitempty"`
+	API    string `json:"api,omitempty"`
 }
 
 // newestSchema is the newest version of the records that this binary knows.
@@ -58,7 +60,7 @@ func applyLive(t *tables, id string, gone bool, value []byte) error {
 // register says that this controller is there, if the cluster's schema is not
 // newer than what it knows. The first one of a new cluster says what is written.
 func (s *Etcd) register(ctx context.Context, lease clientv3.LeaseID) error {
-	me, err := json.Marshal(controllerInfo{Schema: s.newest})
+	me, err := json.Marshal(controllerInfo{Schema: s.newest, Name: s.opts.Name, API: s.opts.API})
 	if err != nil {
 		return err
 	}

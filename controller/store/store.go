@@ -18,6 +18,8 @@ var (
 	// ErrStale: a change was computed from another version of an object than the
 	// one in the view that decide was given.
 	ErrStale = errors.New("it is not the version that the view shows")
+	// ErrRemoved: this controller's etcd is not one of the members any more.
+	ErrRemoved = errors.New("this controller was removed from the others")
 	// ErrClosed: the store was closed.
 	ErrClosed = errors.New("the store is closed")
 )
@@ -52,7 +54,8 @@ type Idempotency struct {
 
 // Store keeps the objects. There is one implementation, Etcd.
 type Store interface {
-	// View returns an immutable picture at least as new as the revision.
+	// View returns an immutable picture at least as new as the revision, which
+	// may be api.Latest.
 	View(ctx context.Context, atLeast int64) (*View, error)
 	// Commit calls decide with the newest view, and writes what it returns in
 	// one transaction. Commits of one process are decided one after the other, each seeing
@@ -71,6 +74,14 @@ type Store interface {
 	// with the leadership. Commits made with that context are refused once another one leads.
 	// The leadership is given up when ctx ends.
 	Lead(ctx context.Context, name string) (context.Context, error)
+	// Controllers are those that live, and those that have a copy of the store, by name.
+	Controllers(ctx context.Context) ([]Controller, error)
+	// AddMember makes room in the embedded etcd for a member at that URL, which is
+	// going to start there, and returns the URLs of all members. It may be
+	// repeated. Where etcd is not embedded there are none, and nothing is done.
+	AddMember(ctx context.Context, peerURL string) (urls []string, err error)
+	// RemoveMember takes a member away. It never comes back; another may join in its place.
+	RemoveMember(ctx context.Context, id uint64) error
 	// Close lets go of all leases and waits for what is under way.
 	Close() error
 }
