@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/cairn-cloud/cairn/api"
 )
 
 // Start starts a domain, and then notes it on the domain.
@@ -12,6 +14,8 @@ type Start struct {
 	Mark Mark // with what is to be noted
 	// Noted: the domain says so already, as when it was just defined.
 	Noted bool
+	// Repairs: another hand has pulled its plug.
+	Repairs []api.Drift
 }
 
 // Do implements Action.
@@ -27,6 +31,7 @@ func (a Start) Do(ctx context.Context, d Drivers) error {
 func (a Start) String() string           { return a.Instance + ": start" }
 func (a Start) breaks() (string, string) { return Running, "StartFailed" }
 func (a Start) networked()               {}
+func (a Start) repairs() []api.Drift     { return a.Repairs }
 
 // Shutdown presses the power button of a domain that is to stop.
 type Shutdown struct {

@@ -57,6 +57,8 @@ type Options struct {
 	Missing []string
 	// Parallel is how many instances are worked on at once; default 4.
 	Parallel int
+	// OrphanGrace is how long what is nobody's is kept; default OrphanGrace.
+	OrphanGrace time.Duration
 
 	Log  *slog.Logger
 	Now  func() time.Time
@@ -87,6 +89,9 @@ type Agent struct {
 func New(o Options) (*Agent, error) {
 	if o.Parallel == 0 {
 		o.Parallel = 4
+	}
+	if o.OrphanGrace == 0 {
+		o.OrphanGrace = OrphanGrace
 	}
 	if err := os.MkdirAll(string(o.Layout), 0o711); err != nil {
 		return nil, fmt.Errorf("make the state directory: %w", err)

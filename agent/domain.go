@@ -9,6 +9,7 @@ type DomainState string
 const (
 	DomainRunning  DomainState = "running"
 	DomainStarting DomainState = "starting" // its QEMU is being prepared; an event follows
+	DomainPaused   DomainState = "paused"   // somebody has suspended it; a migration does not count
 	DomainStopped  DomainState = "stopped"
 )
 
@@ -57,6 +58,12 @@ type Domain struct {
 	Mark   Mark
 	State  DomainState
 	Reason StopReason // while stopped
+
+	// Config is what is read back from its definition, and Live from what runs, in
+	// the words of what Define was given; nil where that is not known.
+	Config, Live *DomainSpec
+	// Transient: it runs and somebody has removed its definition.
+	Transient bool
 }
 
 // DomainSpec is all that a domain's definition is made of. Define with an

@@ -27,6 +27,8 @@ type Hypervisor interface {
 	Shutdown(ctx context.Context, instance string) error // ACPI power button; returns at once
 	Destroy(ctx context.Context, instance string) error  // pulls the plug
 	Reboot(ctx context.Context, instance string, hard bool) error
+	Suspend(ctx context.Context, instance string) error // its vCPUs stand still; nothing of it is lost
+	Resume(ctx context.Context, instance string) error
 	Undefine(ctx context.Context, instance string) error
 	// SetMark changes what is remembered on the domain, running or not.
 	SetMark(ctx context.Context, m Mark) error
@@ -52,8 +54,9 @@ type Guests interface {
 // Network makes a host's network match.
 type Network interface {
 	// Apply makes the host's network what is wanted, as a difference; it may be
-	// repeated, and the zero Desired removes all. It returns what was done, in words.
-	Apply(ctx context.Context, want network.Desired) (done []string, err error)
+	// repeated, and the zero Desired removes all. It returns what it found to differ,
+	// which is not so any more unless there is an error.
+	Apply(ctx context.Context, want network.Desired) ([]network.Difference, error)
 	// Events yields when a link, address, neighbour or rule of ours changed by another hand.
 	Events(ctx context.Context) iter.Seq2[string, error]
 }
@@ -74,4 +77,15 @@ type Disks interface {
 	TrimLogs(ctx context.Context) error
 	// Observe lists the instances that have files, and the images in the cache (by SHA-256).
 	Observe(ctx context.Context) (instances map[string]DiskState, images map[string]bool, err error)
+	// Orphans lists what was noted or set aside, by ID.
+	Orphans(ctx context.Context) (map[string]Orphan, error)
+	// NoteOrphan writes down that an instance's files and domain are nobody's;
+	// what was noted first stays.
+	NoteOrphan(ctx context.Context, o Orphan) error
+	// SetAside moves the files of an orphan, if it has any, out of the way of its
+	// instance, which is placed here anew; what was noted goes with them.
+	SetAside(ctx context.Context, o Orphan) error
+	// ForgetOrphan removes what was noted of an orphan, and the files that were
+	// set aside with it; files in their place stay.
+	ForgetOrphan(ctx context.Context, id string) error
 }

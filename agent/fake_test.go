@@ -25,8 +25,14 @@ type world struct {
 	specs   map[string]DomainSpec
 	disks   map[string]DiskState
 	images  map[string]bool
+	orphans map[string]Orphan
 	network *network.Desired
-	guests  string
+	found   []network.Difference // by the next Apply
+	links   chan string          // that were changed by another hand
+
+	asleep   bool // a start is said to be done, and is not
+	stubborn bool // a definition that is there stays as it is
+	guests   string
 
 	calls  []string                        // of the drivers, in order
 	fail   func(n int, call string) error  // n counts from 1
@@ -37,7 +43,7 @@ type world struct {
 }
 
 func newWorld() *world {
-	return &world{domains: map[string]Domain{}, specs: map[string]DomainSpec{}, disks: map[string]DiskState{}, images: map[string]bool{}}
+	return &world{domains: map[string]Domain{}, specs: map[string]DomainSpec{}, disks: map[string]DiskState{}, images: map[string]bool{}, orphans: map[string]Orphan{}, links: make(chan string)}
 }
 
 func (w *world) drivers() Drivers {
@@ -50,7 +56,7 @@ func (w *world) observed(memory map[string]Memory) Observed {
 	defer w.mu.Unlock()
 	return Observed{
 		Layout: "/state", Known: true, Synced: true, Underlay: testUnderlay,
-		Domains: maps.Clone(w.domains), Disks: maps.Clone(w.disks), Images: maps.Clone(w.images),
+		Domains: maps.Clone(w.domains), Disks: maps.Clone(w.disks), Images: maps.Clone(w.images), Orphans: maps.Clone(w.orphans), Grace: OrphanGrace,
 		Network: w.network, Guests: w.guests, Memory: memory, UnusedSince: map[string]time.Time{},
 	}
 }
@@ -81,10 +87,10 @@ func (w *world) tell(id string, k EventKind) {
 // stop is a domain's end, for whatever reason. The lock is held.
 func (w *world) stop(id string, why StopReason) {
 	d, ok := w.domains[id]
-	if !ok || d.State != DomainRunning {
+	if !ok || d.State == DomainStopped {
 		return
 	}
-	d.State, d.Reason = DomainStopped, why
+	d.State, d.Reason, d.Live = DomainStopped, why, nil
 	w.domains[id] = d
 	k := EventStopped
 	if why == StopCrash {
@@ -101,6 +107,19 @@ func (h fakeHypervisor) Domains(context.Context) ([]Domain, error) {
 	return slices.Collect(maps.Values(h.domains)), nil
 }
 
+// readBack is what a definition says when it is read.
+func readBack(s DomainSpec) *DomainSpec {
+	s.Mark, s.NICs = Mark{}, slices.Clone(s.NICs)
+	return &s
+}
+
+// set changes a domain. The lock is held.
+func (w *world) set(id string, f func(*Domain)) {
+	d := w.domains[id]
+	f(&d)
+	w.domains[id] = d
+}
+
 func (h fakeHypervisor) Define(_ context.Context, s DomainSpec) error {
 	err := h.enter("define %s", s.Mark.Instance)
 	defer h.mu.Unlock()
@@ -111,7 +130,10 @@ func (h fakeHypervisor) Define(_ context.Context, s DomainSpec) error {
 	if !ok {
 		d.State = DomainStopped
 	}
-	d.Mark = s.Mark
+	d.Mark, d.Transient = s.Mark, false
+	if !h.stubborn || d.Config == nil {
+		d.Config = readBack(s)
+	}
 	h.domains[s.Mark.Instance] = d
 	h.specs[s.Mark.Instance] = s
 	return nil
@@ -135,10 +157,10 @@ func (h fakeHypervisor) Start(_ context.Context, id string) error {
 			return fmt.Errorf("no tap %s", n.Tap)
 		}
 	}
-	if d.State == DomainRunning {
+	if d.State == DomainRunning || h.asleep {
 		return nil
 	}
-	d.State, d.Reason = DomainRunning, StopUnknown
+	d.State, d.Reason, d.Live = DomainRunning, StopUnknown, readBack(h.specs[id])
 	if h.onBoot != nil {
 		d = h.onBoot(h.world, d)
 	}
@@ -197,6 +219,25 @@ func (h fakeHypervisor) Reboot(_ context.Context, id string, hard bool) error {
 	return nil
 }
 
+func (h fakeHypervisor) turn(call, id string, from, to DomainState) error {
+	err := h.enter("%s %s", call, id)
+	defer h.mu.Unlock()
+	if d := h.domains[id]; err == nil && d.State == from {
+		d.State = to
+		h.domains[id] = d
+		h.tell(id, EventChanged)
+	}
+	return err
+}
+
+func (h fakeHypervisor) Suspend(_ context.Context, id string) error {
+	return h.turn("suspend", id, DomainRunning, DomainPaused)
+}
+
+func (h fakeHypervisor) Resume(_ context.Context, id string) error {
+	return h.turn("resume", id, DomainPaused, DomainRunning)
+}
+
 func (h fakeHypervisor) Undefine(_ context.Context, id string) error {
 	err := h.enter("undefine %s", id)
 	defer h.mu.Unlock()
@@ -250,17 +291,30 @@ func (h fakeHypervisor) ConsoleLog(_ context.Context, id string) (io.ReadSeekClo
 
 type fakeNetwork struct{ *world }
 
-func (n fakeNetwork) Apply(_ context.Context, want network.Desired) ([]string, error) {
+func (n fakeNetwork) Apply(_ context.Context, want network.Desired) ([]network.Difference, error) {
 	err := n.enter("network")
 	defer n.mu.Unlock()
 	if err == nil {
 		n.network, n.guests = &want, ""
 	}
-	return nil, err
+	found := n.found
+	n.found = nil
+	return found, err
 }
 
 func (n fakeNetwork) Events(ctx context.Context) iter.Seq2[string, error] {
-	return func(func(string, error) bool) { <-ctx.Done() }
+	return func(yield func(string, error) bool) {
+		for {
+			select {
+			case what := <-n.links:
+				if !yield(what, nil) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 type fakeGuests struct{ *world }
@@ -324,6 +378,42 @@ func (f fakeDisks) Remove(_ context.Context, id string) error {
 	defer f.mu.Unlock()
 	if err == nil {
 		delete(f.disks, id)
+	}
+	return err
+}
+
+func (f fakeDisks) Orphans(context.Context) (map[string]Orphan, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.orphans), nil
+}
+
+func (f fakeDisks) NoteOrphan(_ context.Context, o Orphan) error {
+	err := f.enter("note orphan %s", o.ID)
+	defer f.mu.Unlock()
+	if _, noted := f.orphans[o.ID]; err == nil && !noted {
+		f.orphans[o.ID] = o
+	}
+	return err
+}
+
+func (f fakeDisks) SetAside(_ context.Context, o Orphan) error {
+	err := f.enter("set aside %s", o.Instance)
+	defer f.mu.Unlock()
+	if d, there := f.disks[o.Instance]; err == nil && there {
+		delete(f.orphans, o.ID)
+		o.ID, o.Aside, o.Image = fmt.Sprintf("%s-%d", o.Instance, o.Epoch), true, d.Image
+		f.orphans[o.ID] = o
+		delete(f.disks, o.Instance)
+	}
+	return err
+}
+
+func (f fakeDisks) ForgetOrphan(_ context.Context, id string) error {
+	err := f.enter("forget orphan %s", id)
+	defer f.mu.Unlock()
+	if err == nil {
+		delete(f.orphans, id)
 	}
 	return err
 }

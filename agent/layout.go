@@ -38,6 +38,10 @@ func (l Layout) ConfigDrive(id string) string { return filepath.Join(l.Instance(
 // ConsoleLog is the log of the instance's serial console.
 func (l Layout) ConsoleLog(id string) string { return filepath.Join(l.Instance(id), "console.log") }
 
+// Quarantine is the directory that holds a directory for each orphan, with its
+// history and the files that were set aside.
+func (l Layout) Quarantine() string { return filepath.Join(string(l), "quarantine") }
+
 // PKI is the directory of the host's key and certificates.
 func (l Layout) PKI() string { return filepath.Join(string(l), "pki") }
 

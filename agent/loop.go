@@ -26,7 +26,12 @@ type loop struct {
 	reported    map[string]api.InstanceStatus
 	events      map[string][]api.EventSpec
 	hostSaid    bool
-	blind       int // failures in a row to see what is on the host
+	hostSeen    *api.HostStatus // what the host is, without what changes on it
+	hostEvents  []api.EventSpec
+	tried       *network.Desired     // what the network was made last, all of it
+	netDrift    []api.Drift          // what of it could not be put right
+	told        map[string]time.Time // drift of the host, by field
+	blind       int                  // failures in a row to see what is on the host
 	blindUntil  time.Time
 }
 
@@ -34,7 +39,7 @@ func newLoop(a *Agent) *loop {
 	return &loop{
 		Agent: a, slots: make(chan struct{}, a.o.Parallel),
 		busy: map[string]bool{}, memory: map[string]Memory{}, unused: map[string]time.Time{},
-		reported: map[string]api.InstanceStatus{}, events: map[string][]api.EventSpec{},
+		reported: map[string]api.InstanceStatus{}, told: map[string]time.Time{}, events: map[string][]api.EventSpec{},
 	}
 }
 

@@ -3,6 +3,7 @@ package agent
 import (
 	"time"
 
+	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/network"
 )
 
@@ -13,6 +14,8 @@ type Observed struct {
 	Domains map[string]Domain    // by instance
 	Disks   map[string]DiskState // by instance
 	Images  map[string]bool      // in the cache, by SHA-256
+	Orphans map[string]Orphan    // noted or set aside, by ID
+	Grace   time.Duration        // after which an orphan is removed by itself
 
 	// Known: the desired state was read from the disk or said by the control
 	// plane. Without it nothing may be done at all.
@@ -28,7 +31,8 @@ type Observed struct {
 	NetworkNotBefore time.Time // after a failure
 	NetworkFailures  int       // in a row
 	// Guests is the digest of what the guests' services were given last.
-	Guests string
+	Guests   string
+	NetDrift []api.Drift // what of the network could not be put right
 
 	Memory      map[string]Memory    // by instance
 	UnusedSince map[string]time.Time // of images, by SHA-256
@@ -49,6 +53,9 @@ type Memory struct {
 	StartNotBefore time.Time // after a crash
 	Crashes        int       // in a row
 	CrashSeen      bool      // the crash that it lies stopped from was counted
+	Started        bool      // a start was done, and what came of it is not seen yet
+
+	MendNotBefore time.Time // when a definition that another hand changes may be mended again
 }
 
 // Failure is what went wrong with an instance.
@@ -70,6 +77,9 @@ const (
 	lastCrash  = 5 * time.Minute
 	// steady is how long a guest runs until its crashes before no longer count.
 	steady = 10 * time.Minute
+	// mendEvery is how often a definition is mended at most: whatever changes it
+	// again and again is not fought.
+	mendEvery = time.Minute
 )
 
 // backoff doubles from first to last; spread in [0,1) makes it ±25 %.
@@ -96,14 +106,29 @@ func (m Memory) succeeded() Memory {
 }
 
 // settle brings the memory in line with what is seen of the domain. It tells
-// whether a crash was seen for the first time.
+// whether a crash was seen for the first time. A start after which nothing runs,
+// whatever the hypervisor said, is a failure.
 func (m Memory) settle(d Domain, defined bool, now time.Time, spread float64) (_ Memory, crashed bool) {
+	started := m.Started
+	if defined && d.State == DomainStarting {
+		return m, false
+	}
+	m.Started = false
 	if defined && d.State == DomainRunning {
-		m.CrashSeen = false
+		if m.CrashSeen = false; started {
+			m = m.succeeded()
+		}
 		return m, false
 	}
 	m.ShutdownAt, m.PressedAt, m.RebootAt, m.Rebooted = time.Time{}, time.Time{}, time.Time{}, false
-	if !defined || d.Reason != StopCrash || m.CrashSeen {
+	switch {
+	case defined && d.Reason == StopCrash:
+		if m.CrashSeen && !started {
+			return m, false
+		}
+	case started && d.Reason != StopShutdown:
+		return m.failed(Failure{Condition: Running, Reason: "StartFailed", Message: "the hypervisor said that the guest was started, and it does not run"}, now, spread), false
+	default:
 		return m, false
 	}
 	if !d.Mark.StartedAt.IsZero() && now.Sub(d.Mark.StartedAt) >= steady {

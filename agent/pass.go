@@ -33,6 +33,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	l.work(ctx, actions)
 	have.Network, have.Guests, have.NetworkNotBefore = l.network, l.guests, l.netNot
 	have.NetworkHolds = l.networkHolds()
+	have.NetDrift = l.netDrift
 	l.report(ctx, have, now)
 	return wakeAt(want, have, now)
 }
@@ -43,6 +44,7 @@ func (l *loop) observe(ctx context.Context) (Observed, error) {
 		Layout: l.o.Layout, Known: l.desired.known, Synced: l.desired.synced, Underlay: l.o.Underlay,
 		Network: l.network, NetworkNotBefore: l.netNot, Guests: l.guests,
 		Domains: map[string]Domain{}, Memory: map[string]Memory{}, UnusedSince: l.unused,
+		Grace: l.o.OrphanGrace,
 	}
 	domains, err := l.o.Drivers.Hypervisor.Domains(ctx)
 	if err != nil {
@@ -51,7 +53,10 @@ func (l *loop) observe(ctx context.Context) (Observed, error) {
 	for _, d := range domains {
 		have.Domains[d.Mark.Instance] = d
 	}
-	have.Disks, have.Images, err = l.o.Drivers.Disks.Observe(ctx)
+	if have.Disks, have.Images, err = l.o.Drivers.Disks.Observe(ctx); err != nil {
+		return have, err
+	}
+	have.Orphans, err = l.o.Drivers.Disks.Orphans(ctx)
 	return have, err
 }
 
@@ -62,6 +67,9 @@ func (l *loop) settle(have *Observed, now time.Time) {
 		_, wanted := want.Instances[id]
 		_, defined := have.Domains[id]
 		_, onDisk := have.Disks[id]
+		if _, noted := have.Orphans[id]; noted {
+			onDisk = true
+		}
 		if !wanted && !defined && !onDisk {
 			delete(l.memory, id)
 		}
@@ -91,7 +99,7 @@ func (l *loop) settle(have *Observed, now time.Time) {
 	for id, m := range l.memory {
 		have.Memory[id] = m
 	}
-	used, ok := usedImages(want, have.Disks)
+	used, ok := usedImages(want, *have)
 	for sha := range have.Images {
 		if _, known := l.unused[sha]; ok && !used[sha] && !known {
 			l.unused[sha] = now
@@ -123,12 +131,14 @@ func (l *loop) report(ctx context.Context, have Observed, now time.Time) {
 	if !have.Known {
 		have.NetworkHolds = false
 	}
+	made, _ := networkDesired(l.o.Underlay, want)
 	for _, id := range slices.Sorted(maps.Keys(want.Instances)) {
 		w, before := want.Instances[id], l.reported[id]
 		s, ok := instanceStatus(want, have, id, l.o.Name, before, now)
 		if !ok {
 			continue
 		}
+		s.Drift = instanceDrift(made, want, have, w, before.Drift, now)
 		if before.State != "" && before.State != s.State && s.State == api.StateRunning {
 			l.event(id, api.EventSpec{Reason: "Started", Message: "the instance runs on " + l.o.Name, Time: now})
 		}
@@ -143,14 +153,21 @@ func (l *loop) report(ctx context.Context, have Observed, now time.Time) {
 			l.reporter.say(api.Report{Kind: api.KindPort, ID: id, Epoch: i.Epoch, Port: &s})
 		}
 	}
-	if l.hostSaid {
-		return
+	l.reportHost(ctx, have)
+}
+
+func (l *loop) reportHost(ctx context.Context, have Observed) {
+	if !l.hostSaid {
+		s, err := l.hostStatus(ctx)
+		if err != nil {
+			l.o.Log.Warn("the host cannot be described yet", "error", err)
+			return
+		}
+		l.hostSaid, l.hostSeen = true, &s
 	}
-	s, err := l.hostStatus(ctx)
-	if err != nil {
-		l.o.Log.Warn("the host cannot be described yet", "error", err)
-		return
-	}
-	l.hostSaid = true
-	l.reporter.say(api.Report{Kind: api.KindHost, ID: l.host, Host: &s})
+	s := *l.hostSeen
+	s.Drift = have.NetDrift
+	s.Orphans, s.OrphanCount = orphansSeen(l.desired.want, have)
+	l.reporter.say(api.Report{Kind: api.KindHost, ID: l.host, Host: &s, Events: l.hostEvents})
+	l.hostEvents = nil
 }

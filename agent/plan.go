@@ -30,8 +30,8 @@ func Plan(want api.HostDesired, have Observed, now time.Time) []Action {
 	for _, id := range slices.Sorted(maps.Keys(want.Instances)) {
 		p.instance(want.Instances[id])
 	}
+	p.orphans()
 	if have.Synced {
-		p.strays()
 		p.images()
 	}
 	return p.actions
@@ -64,27 +64,14 @@ func (p *planner) host() {
 	p.netOK = true
 }
 
-// strays plans the end of what the desired state does not have.
-func (p *planner) strays() {
-	ids := map[string]bool{}
-	for id := range p.have.Domains {
-		ids[id] = true
-	}
-	for id := range p.have.Disks {
-		ids[id] = true
-	}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		if _, wanted := p.want.Instances[id]; !wanted && !p.now.Before(p.have.Memory[id].NotBefore) {
-			p.remove(id, "it is not placed here")
-		}
-	}
-}
-
 // remove plans the end of all that there is of an instance.
 func (p *planner) remove(id, why string) {
 	p.removeDomain(id, why)
 	if _, ok := p.have.Disks[id]; ok {
 		p.do(RemoveDisks{target{id}})
+	}
+	if _, noted := p.have.Orphans[id]; noted {
+		p.do(ForgetOrphan{target{id}, id, "it is removed"})
 	}
 }
 
@@ -101,7 +88,7 @@ func (p *planner) removeDomain(id, why string) {
 
 // images plans the removal of images that nothing has used for a while.
 func (p *planner) images() {
-	used, ok := usedImages(p.want, p.have.Disks)
+	used, ok := usedImages(p.want, p.have)
 	if !ok {
 		return
 	}
@@ -115,16 +102,19 @@ func (p *planner) images() {
 
 // usedImages are the images (by SHA-256) that an instance or a root disk needs;
 // false when it is not known of every disk.
-func usedImages(want api.HostDesired, disks map[string]DiskState) (map[string]bool, bool) {
+func usedImages(want api.HostDesired, have Observed) (map[string]bool, bool) {
 	used := map[string]bool{}
 	for _, i := range want.Instances {
 		used[i.Image.SHA256] = true
 	}
-	for _, d := range disks {
+	for _, d := range have.Disks {
 		if d.Root && d.Image == "" {
 			return nil, false
 		}
 		used[d.Image] = true
+	}
+	for _, o := range have.Orphans {
+		used[o.Image] = true
 	}
 	return used, true
 }

@@ -24,12 +24,16 @@ func (p *planner) instance(w api.HostInstance) {
 		p.removeDomain(id, "it ran under a placement that has passed")
 		d, defined = Domain{}, false
 	}
-	p.prepare(w)
+	p.prepare(w, p.adopt(w))
 	if !portsKnown(p.want, w) {
 		return // the map of its ports is on its way
 	}
 	if d.State == DomainStarting {
 		return // its event is on its way
+	}
+	if d.State == DomainPaused {
+		p.do(Resume{target{id}})
+		return
 	}
 	mark, fresh := p.define(w, d, defined)
 	if w.Power == api.PowerOff {
@@ -40,8 +44,7 @@ func (p *planner) instance(w api.HostInstance) {
 }
 
 // prepare plans what an instance needs on disk.
-func (p *planner) prepare(w api.HostInstance) {
-	disk := p.have.Disks[w.ID]
+func (p *planner) prepare(w api.HostInstance, disk DiskState) {
 	if !p.have.Images[w.Image.SHA256] {
 		p.do(FetchImage{target{w.ID}, w.Image})
 	}
@@ -79,10 +82,13 @@ func (p *planner) define(w api.HostInstance, d Domain, defined bool) (mark Mark,
 		}
 	}
 	s := domainSpec(p.have.Layout, p.want, w, p.net, mark)
+	var mends []api.Drift
 	if defined && d.Mark.Digest == s.Mark.Digest {
-		return d.Mark, false
+		if mends = definitionDrift(s, d); len(mends) == 0 || p.now.Before(p.have.Memory[w.ID].MendNotBefore) {
+			return d.Mark, false
+		}
 	}
-	p.do(Define{target{w.ID}, s})
+	p.do(Define{target{w.ID}, s, mends, p.now})
 	return s.Mark, !defined
 }
 
@@ -99,12 +105,15 @@ func (p *planner) on(w api.HostInstance, d Domain, defined bool, mark Mark, fres
 		}
 		return
 	}
-	m := p.have.Memory[w.ID]
-	if p.now.Before(m.StartNotBefore) || len(w.Ports) > 0 && !p.netOK {
+	if p.now.Before(p.have.Memory[w.ID].StartNotBefore) || len(w.Ports) > 0 && !p.netOK {
 		return
 	}
 	mark.Power, mark.Reboots, mark.RebootAsked, mark.StartedAt = MarkOn, max(w.Reboots, mark.Reboots), 0, p.now
-	p.do(Start{target{w.ID}, mark, fresh})
+	start := Start{target: target{w.ID}, Mark: mark, Noted: fresh}
+	if defined && d.Reason == StopDestroy && d.Mark.Power == MarkOn {
+		start.Repairs = power("off")
+	}
+	p.do(start)
 }
 
 // halted tells whether a stopped domain's guest switched itself off unasked.
@@ -187,6 +196,7 @@ func wakeAt(want api.HostDesired, have Observed, now time.Time) time.Time {
 	for id, m := range have.Memory {
 		soon(m.NotBefore)
 		soon(m.StartNotBefore)
+		soon(m.MendNotBefore)
 		grace := graceOf(want.Instances[id])
 		if !m.ShutdownAt.IsZero() {
 			soon(m.ShutdownAt.Add(grace))
@@ -195,6 +205,9 @@ func wakeAt(want api.HostDesired, have Observed, now time.Time) time.Time {
 		if !m.RebootAt.IsZero() {
 			soon(m.RebootAt.Add(grace))
 		}
+	}
+	for _, o := range have.Orphans {
+		soon(o.FirstSeen.Add(have.Grace))
 	}
 	for _, since := range have.UnusedSince {
 		soon(since.Add(ImageGrace))

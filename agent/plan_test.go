@@ -226,7 +226,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "placed elsewhere", from: []api.HostInstance{on, testInstance("ins_b")}, want: []api.HostInstance{on},
-			plan: "host: apply network: 1 networks, 1 ports, 1 of them here\nhost: serve guests\nins_b: pull the plug: it is not placed here\nins_b: undefine\nins_b: remove disks\n",
+			plan: "host: apply network: 1 networks, 1 ports, 1 of them here\nhost: serve guests\nins_b: note that nobody owns it\nins_b: suspend\n",
 		},
 		{
 			name: "not named, but not all was named yet", from: []api.HostInstance{on, testInstance("ins_b")}, want: []api.HostInstance{on},

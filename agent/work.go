@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/network"
 )
 
 // done is what became of a target's actions.
 type done struct {
 	target string
+	did    []Action
 	failed Action // nil: all were done
 	err    error
 }
@@ -75,7 +77,14 @@ func (l *loop) relieve(planned map[string][]Action) {
 func (l *loop) doHost(ctx context.Context, actions []Action) error {
 	for _, a := range actions {
 		l.o.Log.Info(a.String())
-		err := a.Do(ctx, l.o.Drivers)
+		var err error
+		if n, ok := a.(ApplyNetwork); ok {
+			var found []network.Difference
+			found, err = l.o.Drivers.Network.Apply(ctx, n.Want)
+			l.applied(n.Want, found, err)
+		} else {
+			err = a.Do(ctx, l.o.Drivers)
+		}
 		if err != nil {
 			l.netFailures++
 			l.netNot = l.o.Now().Add(backoff(l.netFailures, firstRetry, lastRetry, l.o.Rand()))
@@ -105,16 +114,16 @@ func (l *loop) doGroup(ctx context.Context, target string, actions []Action, net
 		}
 	}
 	defer release()
-	for _, a := range actions {
+	for n, a := range actions {
 		if _, ok := a.(networked); ok {
 			release() // who waits works not
 			select {
 			case <-net.finished:
 			case <-ctx.Done():
-				return &done{target, a, ctx.Err()}
+				return &done{target, actions[:n], a, ctx.Err()}
 			}
 			if net.err != nil {
-				return &done{target, a, errNetwork}
+				return &done{target, actions[:n], a, errNetwork}
 			}
 		}
 		if _, ok := a.(light); !ok && !held {
@@ -122,15 +131,15 @@ func (l *loop) doGroup(ctx context.Context, target string, actions []Action, net
 			case l.slots <- struct{}{}:
 				held = true
 			case <-ctx.Done():
-				return &done{target, a, ctx.Err()}
+				return &done{target, actions[:n], a, ctx.Err()}
 			}
 		}
 		l.o.Log.Info(a.String())
 		if err := a.Do(ctx, l.o.Drivers); err != nil {
-			return &done{target, a, err}
+			return &done{target, actions[:n], a, err}
 		}
 	}
-	return &done{target: target}
+	return &done{target: target, did: actions}
 }
 
 // finish takes a worker's result.
@@ -144,9 +153,15 @@ func (l *loop) finish(d done) {
 	if strings.HasPrefix(d.target, imageTarget) {
 		return
 	}
+	for _, a := range d.did {
+		l.tell(d.target, a)
+	}
 	m := l.memory[d.target]
 	if d.failed == nil {
-		l.memory[d.target] = m.succeeded()
+		if _, m.Started = d.did[len(d.did)-1].(Start); !m.Started { // else it is to be seen
+			m = m.succeeded()
+		}
+		l.memory[d.target] = m
 		return
 	}
 	if r, ok := d.failed.(remembered); ok {

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"testing"
@@ -21,6 +22,11 @@ func TestActions_changeOnlyTheSpec(t *testing.T) {
 			var in any
 			if a.Input != nil {
 				in = reflect.New(reflect.TypeOf(a.Input).Elem()).Interface()
+				if h, ok := o.(*api.Host); ok {
+					if err := json.Unmarshal([]byte(`{"orphan":"`+h.Status.Orphans[0].ID+`"}`), in); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
 			if err := a.Apply(o, in); err != nil {
 				t.Errorf("%s %s: %v", k.Name, a.Name, err)

@@ -1,5 +1,7 @@
 package api
 
+import "slices"
+
 // Host is a machine that runs instances. It comes by joining, not by a create.
 type Host struct {
 	Resource[HostSpec, HostStatus]
@@ -12,6 +14,9 @@ type HostSpec struct {
 	VCPUOvercommit   float64 `json:"vcpu_overcommit,omitempty" minimum:"0.1" maximum:"64" doc:"vCPUs sold per hardware thread. Default 4."`
 	MemoryReserveMiB *int64  `json:"memory_reserve_mib,omitempty" minimum:"0" doc:"Memory kept for the host itself, in MiB. Default 1024."`
 	DiskReserveGiB   *int64  `json:"disk_reserve_gib,omitempty" minimum:"0" doc:"Disk kept for the host itself, in GiB. Default 5."`
+
+	// RemoveOrphans is given by the action remove-orphan.
+	RemoveOrphans []string `json:"remove_orphans,omitempty" readOnly:"true" doc:"Orphans to remove before their time."`
 }
 
 // HostStatus is what is seen of a host, reported by its agent.
@@ -30,6 +35,9 @@ type HostStatus struct {
 	CPU            *HostCPU          `json:"cpu,omitempty" doc:"What CPUs its guests can be given."`
 	Missing        []string          `json:"missing,omitempty" doc:"Kernel features that it lacks."`
 	Reserved       map[string]int64  `json:"reserved,omitempty" doc:"What its instances have reserved."`
+	Drift          []Drift           `json:"drift,omitempty" doc:"What of its network is not as it is wanted, while that lasts."`
+	Orphans        []Orphan          `json:"orphans,omitempty" doc:"What is on it in quarantine and nobody's, those that hold memory first, and at most fifty."`
+	OrphanCount    int               `json:"orphan_count,omitempty" doc:"How many orphans there are in all."`
 }
 
 // HostCPU is what a host's hypervisor can give to guests.
@@ -52,14 +60,36 @@ type CPU struct {
 
 var hostKind = kind[Host](Kind{
 	Name: KindHost, Plural: "hosts", IDPrefix: "hst", Access: AccessCloud,
-	Verbs:   []Verb{VerbList, VerbGet, VerbUpdate, VerbDelete},
-	Doc:     "A machine that runs instances.",
-	States:  []State{StatePending, StateReady, StateNotReady},
+	Verbs:  []Verb{VerbList, VerbGet, VerbUpdate, VerbDelete},
+	Doc:    "A machine that runs instances.",
+	States: []State{StatePending, StateReady, StateNotReady},
+	Actions: []Action{
+		{Name: "remove-orphan", Doc: "Remove an orphan from the host now, with its disks.", Input: &orphanInput{}, Apply: func(o Object, in any) error {
+			return o.(*Host).removeOrphan(in.(*orphanInput).Orphan)
+		}},
+	},
 	Columns: []Column{{"ADDRESS", "status.address"}, {"CPUS", "status.cpus"}, {"MEMORY MIB", "status.memory_mib"}, {"RESERVED VCPUS", "status.reserved.vcpus"}, {"RESERVED MIB", "status.reserved.memory_mib"}},
 })
 
 // DefaultPool is the pool of hosts that are in no other.
 const DefaultPool = "default"
+
+type orphanInput struct {
+	Orphan string `json:"orphan" doc:"ID of the orphan, as the host's status lists it."`
+}
+
+// removeOrphan asks for the end of an orphan, and forgets those that are gone.
+func (h *Host) removeOrphan(id string) error {
+	listed := func(id string) bool {
+		return slices.ContainsFunc(h.Status.Orphans, func(o Orphan) bool { return o.ID == id })
+	}
+	if !listed(id) {
+		return NewProblem(422, "unknown_orphan", "orphan", "list them with: cairn drift", "the host %s lists no orphan %q", h.Name, id)
+	}
+	h.Spec.RemoveOrphans = slices.DeleteFunc(slices.Clone(h.Spec.RemoveOrphans), func(x string) bool { return x == id || !listed(x) })
+	h.Spec.RemoveOrphans = append(h.Spec.RemoveOrphans, id)
+	return nil
+}
 
 // Default implements Object.
 func (h *Host) Default() {
@@ -108,9 +138,13 @@ func (h *Host) Claims() Claims {
 
 // Capacity is what may be reserved on the host at most.
 func (h *Host) Capacity() Size {
+	var held int64 // by what is in quarantine
+	for _, o := range h.Status.Orphans {
+		held += o.MemoryMiB
+	}
 	return Size{
 		VCPUs:     int64(float64(h.Status.CPUs) * h.Spec.VCPUOvercommit),
-		MemoryMiB: h.Status.MemoryMiB - deref(h.Spec.MemoryReserveMiB),
+		MemoryMiB: h.Status.MemoryMiB - deref(h.Spec.MemoryReserveMiB) - held,
 		DiskGiB:   h.Status.DiskGiB - deref(h.Spec.DiskReserveGiB),
 	}
 }

@@ -57,6 +57,7 @@ type InstanceStatus struct {
 	Reboots   int64      `json:"reboots,omitempty" doc:"How many of the reboots asked for were done."`
 	StartedAt *Timestamp `json:"started_at,omitempty" doc:"When the hypervisor last started it."`
 	Migration *Migration `json:"migration,omitempty" doc:"How far the move to the placement's target is."`
+	Drift     []Drift    `json:"drift,omitempty" doc:"What of its domain is not as it is wanted, while that lasts."`
 }
 
 // Placement says where an instance runs, decided by the scheduler. An agent

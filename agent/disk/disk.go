@@ -39,7 +39,7 @@ const (
 
 // Open makes the directories of the state directory.
 func Open(layout agent.Layout, fetch Fetch) (*Store, error) {
-	for _, d := range []string{string(layout), layout.Images(), layout.Instances()} {
+	for _, d := range []string{string(layout), layout.Images(), layout.Instances(), layout.Quarantine()} {
 		// QEMU may run as another user: it must be able to pass, not to list.
 		if err := os.MkdirAll(d, 0o711); err != nil {
 			return nil, fmt.Errorf("make the state directory: %w", err)

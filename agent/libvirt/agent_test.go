@@ -77,7 +77,10 @@ func (p *plane) ImageData(_ context.Context, _, _ string, offset int64) (io.Read
 // noNetwork is the network of instances that have none.
 type noNetwork struct{}
 
-func (noNetwork) Apply(context.Context, network.Desired) ([]string, error) { return nil, nil }
+func (noNetwork) Apply(context.Context, network.Desired) ([]network.Difference, error) {
+	return nil, nil
+}
+
 func (noNetwork) Events(ctx context.Context) iter.Seq2[string, error] {
 	return func(func(string, error) bool) { <-ctx.Done() }
 }

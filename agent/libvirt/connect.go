@@ -24,6 +24,7 @@ type Options struct {
 	Virtualization string
 	Layout         agent.Layout
 	Log            *slog.Logger
+	Now            func() time.Time
 }
 
 // Hypervisor is the agent's hypervisor through one connection to libvirt,
@@ -40,6 +41,9 @@ type Hypervisor struct {
 	err     error       // why there is none
 	machine machine
 	marks   map[string]agent.Mark // by instance: read from libvirt once, see marks.go
+	// definitions are read again when libvirt says that a domain changed, see definition.go.
+	definitions map[string]definition
+	changes     int64 // that libvirt has told
 }
 
 var _ agent.Hypervisor = (*Hypervisor)(nil)
@@ -163,6 +167,7 @@ func (h *Hypervisor) prepare(c *lv.Connect, lost func()) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.conn, h.err, h.machine, h.marks = c, nil, m, map[string]agent.Mark{}
+	h.definitions = map[string]definition{}
 	return nil
 }
 
@@ -218,7 +223,7 @@ func kvmUsable(caps libvirtxml.Caps) error {
 func (h *Hypervisor) drop(err error) {
 	h.mu.Lock()
 	c := h.conn
-	h.conn, h.err, h.marks = nil, err, nil
+	h.conn, h.err, h.marks, h.definitions = nil, err, nil, nil
 	h.mu.Unlock()
 	if c != nil {
 		_ = c.UnregisterCloseCallback()

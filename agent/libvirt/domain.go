@@ -129,6 +129,22 @@ func (h *Hypervisor) Reboot(_ context.Context, instance string, hard bool) error
 	})
 }
 
+// Suspend implements agent.Hypervisor.
+func (h *Hypervisor) Suspend(_ context.Context, instance string) error {
+	return h.with("suspend", instance, nil, func(d *lv.Domain) error { return unlessStopped(d.Suspend(), d) })
+}
+
+// Resume implements agent.Hypervisor.
+func (h *Hypervisor) Resume(_ context.Context, instance string) error {
+	return h.with("resume", instance, nil, func(d *lv.Domain) error {
+		err := d.Resume()
+		if wrongState(err) { // it runs
+			return nil
+		}
+		return err
+	})
+}
+
 // Undefine implements agent.Hypervisor.
 func (h *Hypervisor) Undefine(_ context.Context, instance string) error {
 	return h.with("undefine", instance, nil, func(d *lv.Domain) error {

@@ -49,7 +49,10 @@ func (h *Hypervisor) register(c *lv.Connect) error {
 	_, err = c.DomainEventRebootRegister(nil, func(_ *lv.Connect, d *lv.Domain) {
 		h.publish(d, agent.EventRebooted)
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return h.registerChanges(c)
 }
 
 func (h *Hypervisor) publish(d *lv.Domain, k agent.EventKind) {
@@ -57,6 +60,7 @@ func (h *Hypervisor) publish(d *lv.Domain, k agent.EventKind) {
 	if err != nil {
 		return
 	}
+	h.stale(name)
 	h.bus.send(notice{event: agent.DomainEvent{Instance: name, Kind: k}})
 }
 

@@ -151,7 +151,7 @@ func (d *daemon) open(l agent.Layout) *Hypervisor {
 	d.t.Helper()
 	ctx, cancel := context.WithTimeout(d.t.Context(), 20*time.Second)
 	defer cancel()
-	h, err := Open(ctx, Options{URI: d.uri(), Virtualization: "qemu", Layout: l, Log: slog.New(slog.DiscardHandler)})
+	h, err := Open(ctx, Options{URI: d.uri(), Virtualization: "qemu", Layout: l, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	if err != nil {
 		d.t.Fatal(err)
 	}

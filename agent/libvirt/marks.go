@@ -78,6 +78,8 @@ func (h *Hypervisor) forget(instance string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.marks, instance)
+	delete(h.definitions, instance)
+	h.changes++
 }
 
 // Domains implements agent.Hypervisor.
@@ -132,10 +134,17 @@ func (h *Hypervisor) domain(d *lv.Domain) (agent.Domain, bool, error) {
 	case lv.DOMAIN_CRASHED:
 		out.State, out.Reason = agent.DomainStopped, agent.StopCrash
 	case lv.DOMAIN_PAUSED:
-		if lv.DomainPausedReason(reason) == lv.DOMAIN_PAUSED_STARTING_UP {
+		switch lv.DomainPausedReason(reason) {
+		case lv.DOMAIN_PAUSED_STARTING_UP:
 			out.State = agent.DomainStarting
+		case lv.DOMAIN_PAUSED_USER:
+			out.State = agent.DomainPaused
+		default: // a migration, a full disk, …: not ours to resume
 		}
 	default: // running, blocked, shutting down: a QEMU is there
+	}
+	if err := h.define(d, &out); err != nil {
+		return agent.Domain{}, false, fmt.Errorf("definition of domain %s: %w", name, err)
 	}
 	return out, true, nil
 }

@@ -72,6 +72,7 @@ var Problems = []ProblemDoc{
 	{"unauthenticated", 401, "There is no valid token or certificate with the request.", "Send Authorization: Bearer with a token that is not deleted or expired."},
 	{"unavailable", 503, "The control plane cannot answer now.", "Try again; nothing was changed, or an Idempotency-Key tells."},
 	{"unknown_field", 422, "There is no such field.", "The hint names the nearest one."},
+	{"unknown_orphan", 422, "The host lists no such orphan.", "List them with `cairn drift`."},
 	{"unknown_parameter", 400, "There is no such query parameter.", "The hint names the nearest one."},
 	{"unsupported_media_type", 415, "The body's Content-Type is not accepted.", "The hint says which is."},
 	{"upload_busy", 409, "Another upload of the same image is under way.", "Wait until it has ended, then ask by HEAD how much has arrived."},

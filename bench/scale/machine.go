@@ -82,6 +82,14 @@ func (h hypervisor) Reboot(_ context.Context, id string, _ bool) error {
 	return h.set(id, agent.EventRebooted, func(*agent.Domain) {})
 }
 
+func (h hypervisor) Suspend(_ context.Context, id string) error {
+	return h.set(id, agent.EventChanged, func(d *agent.Domain) { d.State = agent.DomainPaused })
+}
+
+func (h hypervisor) Resume(_ context.Context, id string) error {
+	return h.set(id, agent.EventChanged, func(d *agent.Domain) { d.State = agent.DomainRunning })
+}
+
 func (h hypervisor) Undefine(_ context.Context, id string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,7 +135,7 @@ func (h hypervisor) ConsoleLog(context.Context, string) (io.ReadSeekCloser, erro
 
 type links struct{}
 
-func (links) Apply(context.Context, network.Desired) ([]string, error) { return nil, nil }
+func (links) Apply(context.Context, network.Desired) ([]network.Difference, error) { return nil, nil }
 
 func (links) Events(ctx context.Context) iter.Seq2[string, error] {
 	return func(func(string, error) bool) { <-ctx.Done() }
@@ -181,6 +189,13 @@ func (d disks) RemoveImage(_ context.Context, sha string) error {
 	delete(d.images, sha)
 	return nil
 }
+
+// Nothing here is ever nobody's.
+
+func (d disks) Orphans(context.Context) (map[string]agent.Orphan, error) { return nil, nil }
+func (d disks) NoteOrphan(context.Context, agent.Orphan) error           { return nil }
+func (d disks) SetAside(context.Context, agent.Orphan) error             { return nil }
+func (d disks) ForgetOrphan(context.Context, string) error               { return nil }
 
 func (d disks) TrimLogs(context.Context) error { return nil }
 

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +30,7 @@ type agentFlags struct {
 	listen                     string
 	libvirtURI, virtualization string
 	size                       api.Size
+	orphanGrace                time.Duration
 }
 
 // addHost adds the flags about the host itself, which `cairn up` has too.
@@ -40,6 +42,7 @@ func (f *agentFlags) addHost(c *cobra.Command) {
 	c.Flags().StringVar(&f.virtualization, "virtualization", "auto", "kvm; qemu, which needs no KVM and is slow; or auto: kvm where there is one")
 	c.Flags().Int64Var(&f.size.VCPUs, "cpus", 0, "hardware threads to offer (default: all)")
 	c.Flags().Int64Var(&f.size.MemoryMiB, "memory-mib", 0, "memory to offer, in MiB (default: all)")
+	c.Flags().DurationVar(&f.orphanGrace, "orphan-grace", agent.OrphanGrace, "how long a domain or disks that no record owns are kept in quarantine")
 	c.Flags().Int64Var(&f.size.DiskGiB, "disk-gib", 0, "disk to offer, in GiB (default: all of the state directory's file system)")
 }
 
@@ -110,7 +113,7 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger, f *agentFlags, tok
 	if err != nil {
 		return err
 	}
-	hypervisor, err := libvirt.Open(ctx, libvirt.Options{URI: f.libvirtURI, Virtualization: f.virtualization, Layout: layout, Log: log})
+	hypervisor, err := libvirt.Open(ctx, libvirt.Options{URI: f.libvirtURI, Virtualization: f.virtualization, Layout: layout, Log: log, Now: a.now})
 	if err != nil {
 		return err
 	}
@@ -125,7 +128,7 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger, f *agentFlags, tok
 	host, err := agent.New(agent.Options{
 		Layout: layout, Name: f.name, Identity: id, ControlPlane: plane, Underlay: underlay,
 		Drivers: agent.Drivers{Hypervisor: hypervisor, Network: links, Disks: disks, Guests: guests},
-		Listen:  f.listen, URL: f.consoleURL(underlay), Size: f.size, Missing: missingFeatures(),
+		Listen:  f.listen, URL: f.consoleURL(underlay), Size: f.size, Missing: missingFeatures(), OrphanGrace: f.orphanGrace,
 		Log: log, Now: a.now, Rand: rand.Float64,
 	})
 	if err != nil {

@@ -38,7 +38,7 @@ func BenchmarkApply_50Networks5000RemotePorts(b *testing.B) {
 	more.Networks[7].Ports = append(more.Networks[7].Ports, network.Port{
 		ID: "prt_more", MAC: net.HardwareAddr{2, 9, 9, 9, 9, 9}, Address: netip.MustParseAddr("10.0.3.1"), Underlay: netip.MustParseAddr("192.0.2.9"),
 	})
-	apply := func(b *testing.B, d network.Desired) []string {
+	apply := func(b *testing.B, d network.Desired) []network.Difference {
 		done, err := h.Apply(b.Context(), d)
 		if err != nil {
 			b.Fatal(err)

@@ -201,15 +201,12 @@ func TestApply_leavesAloneWhatIsNotOurs(t *testing.T) {
 		h.foreign(name)
 	}
 	before := h.traces()
-	done, err := h.Apply(t.Context(), h.desired(wide(42, h, other), wide(43, h, other), wide(44, h, other)))
+	_, err := h.Apply(t.Context(), h.desired(wide(42, h, other), wide(43, h, other), wide(44, h, other)))
 	if err == nil || !strings.Contains(err.Error(), "there is a link cb00002a that Cairn has not made") || !strings.Contains(err.Error(), "cairn-00002b is a namespace that Cairn has not made") {
 		t.Errorf("the error does not name what is in the way: %v", err)
 	}
 	if rest := network.Plan(h.desired(wide(44, h, other)), h.looked()); !onlyRemoves(rest, 42, 43) {
 		t.Errorf("the third network is held up by the others: %q", network.Summary(rest))
-	}
-	if len(done) == 0 {
-		t.Error("nothing was done")
 	}
 	h.apply()
 	if after := h.traces(); after != before {
@@ -309,7 +306,11 @@ func TestApply_endsWithItsContext(t *testing.T) {
 	h := newWorld(t).host()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if done, err := h.Apply(ctx, h.desired(wide(42, h, h))); !errors.Is(err, context.Canceled) || len(done) > 0 {
-		t.Errorf("it did %q (%v)", done, err)
+	before := h.traces()
+	if _, err := h.Apply(ctx, h.desired(wide(42, h, h))); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if after := h.traces(); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
 }

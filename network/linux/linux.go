@@ -60,7 +60,7 @@ func (n *Network) path(namespace string) string { return filepath.Join(n.o.Names
 
 // Apply implements agent.Network. What fails for one network holds up no other:
 // the rest is done, and the error names what was not.
-func (n *Network) Apply(ctx context.Context, want network.Desired) (done []string, err error) {
+func (n *Network) Apply(ctx context.Context, want network.Desired) (found []network.Difference, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.want = nil
@@ -70,15 +70,15 @@ func (n *Network) Apply(ctx context.Context, want network.Desired) (done []strin
 	if err != nil {
 		return nil, err
 	}
-	ops, err := k.carryOut(ctx, network.Plan(want, have))
-	done = network.Summary(ops)
-	if len(done) > 0 {
+	plan := network.Plan(want, have)
+	ops, err := k.carryOut(ctx, plan)
+	if len(ops) > 0 {
 		n.o.Log.Info("the host's network changed", "operations", len(ops), "failed", err != nil)
 	}
 	if err == nil {
 		n.want = &want
 	}
-	return done, err
+	return network.Differences(have, plan), err
 }
 
 // carryOut does the ops in their order, and returns those that were done. After

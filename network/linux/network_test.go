@@ -31,10 +31,10 @@ func TestApply_twiceDoesNothingTheSecondTime(t *testing.T) {
 	w := newWorld(t)
 	h := w.host()
 	want := h.desired(wide(42, h, w.host()))
-	if done, err := h.Apply(t.Context(), want); err != nil || len(done) == 0 {
-		t.Fatalf("it did %q (%v)", done, err)
+	if found, err := h.Apply(t.Context(), want); err != nil || len(found) == 0 {
+		t.Fatalf("it found %v (%v)", found, err)
 	}
-	if done, err := h.Apply(t.Context(), want); err != nil || len(done) > 0 {
-		t.Fatalf("the second time it did %q (%v)", done, err)
+	if found, err := h.Apply(t.Context(), want); err != nil || len(found) > 0 {
+		t.Fatalf("the second time it found %v (%v)", found, err)
 	}
 }

@@ -37,6 +37,7 @@ type machine struct {
 	specs   map[string]agent.DomainSpec
 	disks   map[string]agent.DiskState
 	images  map[string]bool
+	orphans map[string]agent.Orphan
 	network *network.Desired
 	halted  map[string]bool // guests that switched themselves off
 	events  chan agent.DomainEvent
@@ -52,7 +53,7 @@ const (
 func (w *world) newMachine(number int, name string) *machine {
 	m := &machine{
 		number: number, layout: agent.Layout(filepath.Join(w.dir, name)), on: true,
-		domains: map[string]agent.Domain{}, specs: map[string]agent.DomainSpec{}, disks: map[string]agent.DiskState{}, images: map[string]bool{}, halted: map[string]bool{},
+		domains: map[string]agent.Domain{}, specs: map[string]agent.DomainSpec{}, disks: map[string]agent.DiskState{}, images: map[string]bool{}, orphans: map[string]agent.Orphan{}, halted: map[string]bool{},
 		events: make(chan agent.DomainEvent, 1000),
 	}
 	m.process = w.newProcess(name, m.runAgent)
@@ -113,7 +114,7 @@ func (m *machine) powerOn() {
 // stop is a domain's end, for whatever reason. The lock is held.
 func (m *machine) stop(id string, why agent.StopReason) {
 	d, ok := m.domains[id]
-	if !ok || d.State != agent.DomainRunning {
+	if !ok || d.State == agent.DomainStopped {
 		return
 	}
 	d.State, d.Reason = agent.DomainStopped, why
@@ -171,7 +172,9 @@ func (d driver) Domains(ctx context.Context) ([]agent.Domain, error) {
 	defer d.mu.Unlock()
 	var out []agent.Domain
 	for _, id := range slices.Sorted(maps.Keys(d.domains)) {
-		out = append(out, d.domains[id])
+		x, s := d.domains[id], d.specs[id]
+		x.Config = &s
+		out = append(out, x)
 	}
 	return out, err
 }
@@ -272,11 +275,32 @@ func (d driver) Reboot(ctx context.Context, id string, hard bool) error {
 	return err
 }
 
+// Suspend implements agent.Hypervisor.
+func (d driver) Suspend(ctx context.Context, id string) error {
+	return d.turn(ctx, "suspend", id, agent.DomainRunning, agent.DomainPaused)
+}
+
+// Resume implements agent.Hypervisor.
+func (d driver) Resume(ctx context.Context, id string) error {
+	return d.turn(ctx, "resume", id, agent.DomainPaused, agent.DomainRunning)
+}
+
+func (d driver) turn(ctx context.Context, what, id string, from, to agent.DomainState) error {
+	err := d.call(ctx, "%s %s", what, id)
+	defer d.mu.Unlock()
+	if x := d.domains[id]; err == nil && x.State == from {
+		x.State = to
+		d.domains[id] = x
+		d.tell(id, agent.EventChanged)
+	}
+	return err
+}
+
 // Undefine implements agent.Hypervisor.
 func (d driver) Undefine(ctx context.Context, id string) error {
 	err := d.call(ctx, "undefine %s", id)
 	defer d.mu.Unlock()
-	if err == nil && d.domains[id].State == agent.DomainRunning {
+	if x, ok := d.domains[id]; err == nil && ok && x.State != agent.DomainStopped {
 		return errors.New("it runs")
 	}
 	if err == nil {
@@ -340,7 +364,7 @@ func (d driver) ConsoleLog(context.Context, string) (io.ReadSeekCloser, error) {
 type links struct{ driver }
 
 // Apply implements agent.Network.
-func (n links) Apply(ctx context.Context, want network.Desired) ([]string, error) {
+func (n links) Apply(ctx context.Context, want network.Desired) ([]network.Difference, error) {
 	err := n.call(ctx, "network")
 	defer n.mu.Unlock()
 	if err == nil {
@@ -452,6 +476,46 @@ func (k disks) RemoveImage(ctx context.Context, sha string) error {
 	defer k.mu.Unlock()
 	if err == nil {
 		delete(k.images, sha)
+	}
+	return err
+}
+
+// Orphans implements agent.Disks.
+func (k disks) Orphans(context.Context) (map[string]agent.Orphan, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return maps.Clone(k.orphans), nil
+}
+
+// NoteOrphan implements agent.Disks.
+func (k disks) NoteOrphan(ctx context.Context, o agent.Orphan) error {
+	err := k.write(ctx, "note orphan %s", o.ID)
+	defer k.mu.Unlock()
+	if _, noted := k.orphans[o.ID]; err == nil && !noted {
+		k.orphans[o.ID] = o
+	}
+	return err
+}
+
+// SetAside implements agent.Disks.
+func (k disks) SetAside(ctx context.Context, o agent.Orphan) error {
+	err := k.call(ctx, "set aside %s", o.ID)
+	defer k.mu.Unlock()
+	if d, there := k.disks[o.Instance]; err == nil && there {
+		delete(k.orphans, o.ID)
+		o.ID, o.Aside, o.Image = fmt.Sprintf("%s-%d", o.Instance, o.Epoch), true, d.Image
+		k.orphans[o.ID] = o
+		delete(k.disks, o.Instance)
+	}
+	return err
+}
+
+// ForgetOrphan implements agent.Disks.
+func (k disks) ForgetOrphan(ctx context.Context, id string) error {
+	err := k.call(ctx, "forget orphan %s", id)
+	defer k.mu.Unlock()
+	if err == nil {
+		delete(k.orphans, id)
 	}
 	return err
 }

@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"context"
+	"io"
+	"iter"
+	"sync"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// plane is a control plane in memory.
+type plane struct {
+	stream chan message // items, or an error that breaks the stream
+
+	mu       sync.Mutex
+	said     map[string]api.Report // newest, by kind/ID
+	events   []string
+	messages map[string][]string // of events, by ID and reason
+	calls    int
+	reports  int // objects in all calls
+	beats    int
+	down     bool
+}
+
+func newPlane() *plane {
+	return &plane{stream: make(chan message), said: map[string]api.Report{}, messages: map[string][]string{}}
+}
+
+func (p *plane) Renew(context.Context, string, string) (api.JoinResponse, error) {
+	return api.JoinResponse{}, errFake
+}
+
+func (p *plane) ImageData(context.Context, string, string, int64) (io.ReadCloser, error) {
+	return nil, errFake
+}
+
+func (p *plane) Heartbeat(context.Context, string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.beats++
+	return nil
+}
+
+func (p *plane) Report(_ context.Context, _ string, _ int64, rs []api.Report) (int64, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.down {
+		return 0, errFake
+	}
+	p.calls++
+	for _, r := range rs {
+		p.reports++
+		p.said[reportKey(r)] = r
+		for _, e := range r.Events {
+			p.events = append(p.events, r.ID+" "+e.Reason)
+			p.messages[r.ID+" "+e.Reason] = append(p.messages[r.ID+" "+e.Reason], e.Message)
+		}
+	}
+	return 0, nil
+}
+
+func (p *plane) Desired(ctx context.Context, _ string) iter.Seq2[[]api.DesiredItem, error] {
+	return func(yield func([]api.DesiredItem, error) bool) {
+		for {
+			select {
+			case m := <-p.stream:
+				if !yield(m.items, m.streamErr) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// all is what the stream says of a desired state from the beginning.
+func all(d api.HostDesired) []api.DesiredItem {
+	var items []api.DesiredItem
+	for id, n := range d.Networks {
+		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindNetwork, ID: id, Network: &n})
+	}
+	for id, p := range d.Ports {
+		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindPort, ID: id, Port: &p})
+	}
+	for id, i := range d.Instances {
+		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindInstance, ID: id, Instance: &i})
+	}
+	return append(items, api.DesiredItem{Op: "synced", Revision: d.Revision})
+}
+
+func setInstance(i api.HostInstance) message {
+	return message{items: []api.DesiredItem{{Op: "set", Kind: api.KindInstance, ID: i.ID, Instance: &i}}}
+}
+
