@@ -85,10 +85,15 @@ func (c *Client) Renew(ctx context.Context, host, csr string) (a api.JoinRespons
 	return a, nil
 }
 
-// Heartbeat says that the host lives. It is one attempt: the next beat is the
-// next attempt.
-func (c *Client) Heartbeat(ctx context.Context, host string) error {
-	_, _, err := c.once(ctx, Request{Method: http.MethodPut, Path: hostPath(host, "heartbeat")})
+// Heartbeat says that the host lives. It is one attempt with each server: the
+// next beat is the next attempt.
+func (c *Client) Heartbeat(ctx context.Context, host string) (err error) {
+	for range c.bases {
+		_, _, err = c.once(ctx, Request{Method: http.MethodPut, Path: hostPath(host, "heartbeat")})
+		if err == nil || !again(err) || ctx.Err() != nil {
+			return err
+		}
+	}
 	return err
 }
 

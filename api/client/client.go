@@ -12,12 +12,15 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
 // Options of New. Server is required.
 type Options struct {
-	Server string // such as https://cairn.example:7443
+	// Server is such as https://cairn.example:7443. Of several, separated by commas,
+	// one is asked until it does not answer or cannot serve, then the next.
+	Server string
 	Token  string // bearer token
 	CA     []byte // PEM of the CA to trust; default: the system's
 	CAPin  string // instead of CA: SHA-256 of its DER, hexadecimal; the server must send the CA in its chain
@@ -27,7 +30,7 @@ type Options struct {
 	HTTPClient  *http.Client  // instead of one made from the above
 	UserAgent   string        // default: cairn-client
 	Timeout     time.Duration // of one attempt of an ordinary request; default 30 s
-	Attempts    int           // at most, for what may be repeated; default 5
+	Attempts    int           // of each server at most, for what may be repeated; default 5
 
 	// Sleep waits between attempts; default: a timer. Jitter gives numbers from
 	// 0 to 1 that spread the attempts of many clients; default: math/rand.
@@ -36,9 +39,10 @@ type Options struct {
 	Random io.Reader // of idempotency keys; default: crypto/rand
 }
 
-// Client speaks to one server. It may be used by many goroutines.
+// Client speaks to one cloud. It may be used by many goroutines.
 type Client struct {
-	base  *url.URL
+	bases []*url.URL
+	asked atomic.Int64 // which of them, counted on and on
 	http  *http.Client
 	owned bool
 	o     Options
@@ -46,15 +50,17 @@ type Client struct {
 
 // New makes a client. It does not connect yet.
 func New(o Options) (*Client, error) {
-	u, err := url.Parse(o.Server)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, fmt.Errorf("make a client: %q is not the URL of a server; give one such as https://cairn.example:7443", o.Server)
+	c := &Client{http: o.HTTPClient, o: o}
+	for server := range strings.SplitSeq(o.Server, ",") {
+		u, err := parseServer(server, o.Token != "")
+		if err != nil {
+			return nil, err
+		}
+		c.bases = append(c.bases, u)
 	}
-	if u.Scheme == "http" && o.Token != "" && !loopback(u.Hostname()) {
-		return nil, fmt.Errorf("make a client: a token must not travel in the clear to %s; use https", u.Host)
+	if len(c.bases) > 1 && o.CAPin != "" {
+		return nil, errors.New("make a client: the digest of a CA is of use with one server only")
 	}
-	u.Path = strings.TrimSuffix(u.Path, "/")
-	c := &Client{base: u, http: o.HTTPClient, o: o}
 	if c.o.UserAgent == "" {
 		c.o.UserAgent = "cairn-client"
 	}
@@ -74,13 +80,37 @@ func New(o Options) (*Client, error) {
 		c.o.Random = rand.Reader
 	}
 	if c.http == nil {
-		config, err := tlsConfig(o, u.Hostname())
+		config, err := tlsConfig(o, c.bases[0].Hostname())
 		if err != nil {
-			return nil, fmt.Errorf("make a client for %s: %w", u.Host, err)
+			return nil, fmt.Errorf("make a client for %s: %w", o.Server, err)
 		}
 		c.http, c.owned = &http.Client{Transport: transport(config), CheckRedirect: noRedirect}, true
 	}
 	return c, nil
+}
+
+func parseServer(server string, token bool) (*url.URL, error) {
+	u, err := url.Parse(strings.TrimSpace(server))
+	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, fmt.Errorf("make a client: %q is not the URL of a server; give one such as https://cairn.example:7443", server)
+	}
+	if u.Scheme == "http" && token && !loopback(u.Hostname()) {
+		return nil, fmt.Errorf("make a client: a token must not travel in the clear to %s; use https", u.Host)
+	}
+	u.Path = strings.TrimSuffix(u.Path, "/")
+	return u, nil
+}
+
+// at is the server to ask, and what says that another one be asked from now on.
+func (c *Client) at() (base *url.URL, lost func()) {
+	n := c.asked.Load()
+	return c.bases[n%int64(len(c.bases))], func() { c.asked.CompareAndSwap(n, n+1) }
+}
+
+// host names the server that is asked at present.
+func (c *Client) host() string {
+	base, _ := c.at()
+	return base.Host
 }
 
 // Close lets go of idle connections. After a certificate was rotated it makes
@@ -90,9 +120,6 @@ func (c *Client) Close() {
 		c.http.CloseIdleConnections()
 	}
 }
-
-// Server is the URL that the client was made with.
-func (c *Client) Server() string { return c.base.String() }
 
 func transport(config *tls.Config) *http.Transport {
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}

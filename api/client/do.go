@@ -54,10 +54,13 @@ func (c *Client) Do(ctx context.Context, r Request) (*Response, error) {
 	}
 	for attempt := 1; ; attempt++ {
 		resp, wait, err := c.once(ctx, r)
-		if err == nil || !again(err) || attempt >= c.o.Attempts || ctx.Err() != nil {
+		if err == nil || !again(err) || attempt >= c.o.Attempts*len(c.bases) || ctx.Err() != nil {
 			return resp, err
 		}
-		if err := c.o.Sleep(ctx, max(wait, c.backoff(attempt))); err != nil {
+		if attempt%len(c.bases) != 0 {
+			continue // there is another server to be asked
+		}
+		if err := c.o.Sleep(ctx, max(wait, c.backoff(attempt/len(c.bases)))); err != nil {
 			return nil, err
 		}
 	}
@@ -105,20 +108,27 @@ type connectionError struct {
 func (e *connectionError) Error() string { return "reach " + e.server + ": " + e.err.Error() }
 func (e *connectionError) Unwrap() error { return e.err }
 
-// once makes one attempt. wait is what the server asked for before the next one.
+// once makes one attempt. wait is what the server asked for before the next one,
+// which another server gets, where there are several.
 func (c *Client) once(ctx context.Context, r Request) (resp *Response, wait time.Duration, err error) {
+	base, lost := c.at()
+	defer func() {
+		if err != nil && again(err) {
+			lost()
+		}
+	}()
 	attempt := ctx
 	if !r.Stream {
 		var cancel context.CancelFunc
 		attempt, cancel = context.WithTimeout(ctx, c.o.Timeout)
 		defer cancel()
 	}
-	got, err := c.send(attempt, r, &pieces{bytes.NewReader(r.Body)}, int64(len(r.Body)))
+	got, err := c.send(attempt, base, r, &pieces{bytes.NewReader(r.Body)}, int64(len(r.Body)))
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, 0, ctx.Err()
 		}
-		return nil, 0, &connectionError{c.base.Host, err}
+		return nil, 0, &connectionError{base.Host, err}
 	}
 	if got.StatusCode >= 400 {
 		defer func() { _ = got.Body.Close() }() // nothing more is wanted of it
@@ -138,13 +148,13 @@ func (c *Client) once(ctx context.Context, r Request) (resp *Response, wait time
 		if ctx.Err() != nil {
 			return nil, 0, ctx.Err()
 		}
-		return nil, 0, &connectionError{c.base.Host, err}
+		return nil, 0, &connectionError{base.Host, err}
 	}
 	return resp, 0, nil
 }
 
-func (c *Client) send(ctx context.Context, r Request, body io.Reader, length int64) (*http.Response, error) {
-	u := *c.base
+func (c *Client) send(ctx context.Context, base *url.URL, r Request, body io.Reader, length int64) (*http.Response, error) {
+	u := *base
 	path, err := url.PathUnescape(r.Path)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("call %s: %w", r.Path, err), closeBody(body))

@@ -86,7 +86,8 @@ func (c *Client) uploadFrom(ctx context.Context, path string, bytes io.ReadSeeke
 		"Upload-Offset":   {strconv.FormatInt(at, 10)},
 		"Upload-Complete": {"?1"},
 	}}
-	resp, err := c.send(ctx, r, body, total-at)
+	base, lost := c.at()
+	resp, err := c.send(ctx, base, r, body, total-at)
 	if total > at {
 		// The transport may read on after it returned, until it closes the body;
 		// the next attempt must not share the file with it.
@@ -96,7 +97,8 @@ func (c *Client) uploadFrom(ctx context.Context, path string, bytes io.ReadSeeke
 		if body.err != nil {
 			return body.err // the file could not be read: nothing to repeat
 		}
-		return &connectionError{c.base.Host, err}
+		lost()
+		return &connectionError{base.Host, err}
 	}
 	defer func() { _ = resp.Body.Close() }() // it was read as far as it is wanted
 	if resp.StatusCode >= 400 {

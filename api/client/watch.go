@@ -144,7 +144,7 @@ func (c *Client) events(ctx context.Context, r Request) iter.Seq2[sseEvent, erro
 		defer func() { _ = resp.Stream.Close() }() // what is left of it is not wanted
 		for e, err := range readSSE(resp.Stream) {
 			if err != nil {
-				yield(sseEvent{}, &connectionError{c.base.Host, err})
+				yield(sseEvent{}, &connectionError{c.host(), err})
 				return
 			}
 			if e.Event == "error" {
@@ -159,7 +159,7 @@ func (c *Client) events(ctx context.Context, r Request) iter.Seq2[sseEvent, erro
 				return
 			}
 		}
-		yield(sseEvent{}, &connectionError{c.base.Host, errStreamEnded})
+		yield(sseEvent{}, &connectionError{c.host(), errStreamEnded})
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/cairn-cloud/cairn/agent/guest"
 	"github.com/cairn-cloud/cairn/agent/libvirt"
 	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/api/client"
 	"github.com/cairn-cloud/cairn/network/linux"
 )
 
@@ -104,11 +105,11 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger, f *agentFlags, tok
 	if err != nil {
 		return err
 	}
-	plane, err := dialAll(id, f.servers)
+	plane, err := id.Client(strings.Join(f.servers, ","), client.Options{UserAgent: "cairn-agent/" + version})
 	if err != nil {
 		return err
 	}
-	defer plane.close()
+	defer plane.Close()
 	disks, err := disk.Open(layout, agent.FetchFrom(plane))
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ type connection struct {
 func (a *app) connectionFlags(c *cobra.Command) *connection {
 	n := &connection{app: a}
 	f := c.PersistentFlags()
-	f.StringVar(&n.server, "server", "", "URL of the API (CAIRN_SERVER; default: the one of this machine)")
+	f.StringVar(&n.server, "server", "", "URL of the API, or several, separated by commas (CAIRN_SERVER; default: the one of this machine)")
 	f.StringVar(&n.tokenFile, "token-file", "", "file that holds the bearer token (or CAIRN_TOKEN holds it; default: the one that this machine's controller wrote)")
 	f.StringVar(&n.caFile, "ca-file", "", "file of the CA to trust, in PEM (CAIRN_CA; default: the one that this machine's controller wrote)")
 	return n

@@ -101,8 +101,9 @@ func (a *app) enlist(ctx context.Context, f *controllerFlags, peerURL string) ([
 	var joined api.JoinControllerResponse
 	for _, server := range f.member.join {
 		joined, err = client.JoinController(ctx, server, api.JoinControllerRequest{Secret: token, Name: f.member.name, PeerURL: peerURL, Proof: proof})
-		if err == nil || answered(err) {
-			break
+		var p *api.Problem
+		if err == nil || errors.As(err, &p) && p.Status < 500 {
+			break // it has answered, be it by a refusal
 		}
 	}
 	if err != nil {
