@@ -30,6 +30,9 @@ type HostInstance struct {
 	Ports            []string  `json:"ports,omitempty"`    // IDs in the order of NICs
 	SSHKeys          []string  `json:"ssh_keys,omitempty"` // lines
 	UserData         string    `json:"user_data,omitempty"`
+	// Exclusive: it may be started elsewhere once this host is lost, so that it runs
+	// here only while the control plane is known to count the host as alive.
+	Exclusive bool `json:"exclusive,omitempty"`
 	// CPU that the guest is given; nil: the host's own, which is not to be had elsewhere.
 	CPU *CPU `json:"cpu,omitempty"`
 	// Incoming: it runs on another host and is to come here. All is prepared
@@ -51,6 +54,7 @@ type HostOutgoing struct {
 	Underlay  netip.Addr `json:"underlay"`
 	Epoch     int64      `json:"epoch"`           // under which it is to run there
 	Disks     bool       `json:"disks,omitempty"` // are copied too: the hosts share no storage
+	Cold      bool       `json:"cold,omitempty"`  // is not sent: it is to be off here, and then starts there
 	Cancelled bool       `json:"cancelled,omitempty"`
 }
 

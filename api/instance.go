@@ -22,6 +22,7 @@ type InstanceSpec struct {
 	Power            Power             `json:"power,omitempty" enum:"on,off" doc:"Default on."`
 	StopGraceSeconds *int              `json:"stop_grace_seconds,omitempty" minimum:"0" maximum:"3600" doc:"How long to wait after the ACPI power button before pulling the plug. Default 60."`
 	RequiredLabels   map[string]string `json:"required_labels,omitempty" doc:"Labels that its host must have."`
+	OnHostLoss       OnHostLoss        `json:"on_host_loss,omitempty" enum:"wait,restart,recreate" doc:"What becomes of it when its host is lost and off for sure: wait for the host; restart elsewhere, for which its disk is put on storage that hosts share; recreate elsewhere from its image, with what was on its disk lost. Default wait."`
 
 	// Given by Cairn.
 	Size         Size   `json:"size,omitempty,omitzero" readOnly:"true" doc:"Of the instance type when the instance was made."`
@@ -37,6 +38,16 @@ type Power string
 const (
 	PowerOn  Power = "on"
 	PowerOff Power = "off"
+)
+
+// OnHostLoss is what becomes of an instance whose host is lost.
+type OnHostLoss string
+
+// What becomes of it.
+const (
+	OnHostLossWait     OnHostLoss = "wait"
+	OnHostLossRestart  OnHostLoss = "restart"
+	OnHostLossRecreate OnHostLoss = "recreate"
 )
 
 // NIC asks for a network interface: a port that exists, or a new one in a
@@ -69,7 +80,9 @@ type Placement struct {
 	Reason   string     `json:"reason,omitempty" doc:"Why this host, or why none, in a sentence."`
 	Rejected []Rejected `json:"rejected,omitempty" doc:"How many hosts each filter rejected, where none fits."`
 	CPU      *CPU       `json:"cpu,omitempty" doc:"The CPU that its guest sees: the baseline of its host's pool when it was placed."`
-	Target   *Target    `json:"target,omitempty" doc:"Where it is being moved while it runs."`
+	Target   *Target    `json:"target,omitempty" doc:"Where it is being moved."`
+	From     string     `json:"from,omitempty" doc:"ID of the host where it was before."`
+	Held     bool       `json:"held,omitempty" doc:"It is kept off until its host is out of maintenance."`
 	Epochs   int64      `json:"epochs,omitempty" doc:"The highest epoch ever given, where that is not the epoch: of a move that came to nothing."`
 }
 
@@ -90,6 +103,8 @@ type Target struct {
 	HostName  string    `json:"host_name" doc:"Name of the host."`
 	Epoch     int64     `json:"epoch" doc:"The epoch under which it will run there."`
 	Reason    string    `json:"reason" doc:"Why it is moved, and why there."`
+	Drain     bool      `json:"drain,omitempty" doc:"It is moved because its host is drained."`
+	Cold      bool      `json:"cold,omitempty" doc:"It is moved while it is off: its present host stops it first."`
 	Cancelled bool      `json:"cancelled,omitempty" doc:"It is to stay where it is, if it has not left yet."`
 	Since     time.Time `json:"since" doc:"When the move was decided."`
 }
@@ -216,6 +231,9 @@ func (i *Instance) Default() {
 		sixty := 60
 		i.Spec.StopGraceSeconds = &sixty
 	}
+	if i.Spec.OnHostLoss == "" {
+		i.Spec.OnHostLoss = OnHostLossWait
+	}
 	i.Finalizers = []string{FinalizerAgent}
 }
 
@@ -230,6 +248,9 @@ func (i *Instance) Validate() error {
 	}
 	if i.Spec.Power != PowerOn && i.Spec.Power != PowerOff {
 		f.Add("spec.power", "give on or off", "%q is neither on nor off", string(i.Spec.Power))
+	}
+	if l := i.Spec.OnHostLoss; l != "" && l != OnHostLossWait && l != OnHostLossRestart && l != OnHostLossRecreate {
+		f.Add("spec.on_host_loss", "give wait, restart or recreate", "%q is none of these", string(l))
 	}
 	if len(i.Spec.UserData) > 65535 {
 		f.Add("spec.user_data", "fetch what is larger from the guest", "%d bytes are more than 65535", len(i.Spec.UserData))

@@ -60,21 +60,24 @@ type State string
 
 // The states.
 const (
-	StatePending   State = "pending"   // accepted, nothing done yet
-	StateReady     State = "ready"     // usable
-	StateNotReady  State = "not_ready" // a host that does not report
-	StateUploading State = "uploading" // an image whose bytes are arriving
-	StateImporting State = "importing" // an image that is being fetched from its URL
-	StateStarting  State = "starting"  // an instance being prepared on its host
-	StateRunning   State = "running"
-	StateMigrating State = "migrating" // an instance that runs and is being moved
-	StateStopping  State = "stopping"
-	StateStopped   State = "stopped"
-	StateFailed    State = "failed" // needs a change by somebody; the conditions say which
-	StateDeleting  State = "deleting"
-	StateGone      State = "gone" // nothing of it is left on its host
-	StateActive    State = "active"
-	StateDown      State = "down"
+	StatePending     State = "pending"     // accepted, nothing done yet
+	StateReady       State = "ready"       // usable
+	StateNotReady    State = "not_ready"   // a host that does not report
+	StateDraining    State = "draining"    // a host that its instances leave
+	StateMaintenance State = "maintenance" // a host that was drained
+	StateLost        State = "lost"        // a host that has been silent for long, or is off for sure
+	StateUploading   State = "uploading"   // an image whose bytes are arriving
+	StateImporting   State = "importing"   // an image that is being fetched from its URL
+	StateStarting    State = "starting"    // an instance being prepared on its host
+	StateRunning     State = "running"
+	StateMigrating   State = "migrating" // an instance that runs and is being moved
+	StateStopping    State = "stopping"
+	StateStopped     State = "stopped"
+	StateFailed      State = "failed" // needs a change by somebody; the conditions say which
+	StateDeleting    State = "deleting"
+	StateGone        State = "gone" // nothing of it is left on its host
+	StateActive      State = "active"
+	StateDown        State = "down"
 )
 
 // Status is the head of every kind's status.

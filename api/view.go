@@ -30,6 +30,11 @@ type View interface {
 	Used(key string) map[string]int64
 	// Alive tells whether the host's lease holds.
 	Alive(host string) bool
+	// Life is the revision at which the host last came alive; 0: it never did.
+	Life(host string) int64
+	// Fence says that the host is off for sure; nil: it may run what is placed on
+	// it. It ends when the host comes alive.
+	Fence(host string) *Fence
 }
 
 // Change types of a WatchEvent.

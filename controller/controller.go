@@ -25,6 +25,8 @@ type Options struct {
 	Log   *slog.Logger
 	// Place decides where instances run. Default: scheduler.Place.
 	Place scheduler.Placer
+	// Fencer switches lost hosts off. Default: nobody does.
+	Fencer Fencer
 	// Check is a second look at images. Default: qemu-img, where there is one.
 	Check images.Checker
 	// AllowPrivateImport lets images be imported from addresses that are not public.
@@ -93,10 +95,11 @@ func (c *Controller) Run(ctx context.Context) error {
 func (c *Controller) leaderWork() []func(context.Context) error {
 	return []func(context.Context) error{
 		func(ctx context.Context) error {
-			r := &reconcilers{store: c.o.Store, kinds: Kinds, now: c.o.Now, timer: c.o.Timer, entropy: c.entropy, log: c.o.Log, failures: map[key]int{}}
+			r := &reconcilers{store: c.o.Store, kinds: Kinds, place: c.o.Place, now: c.o.Now, timer: c.o.Timer, entropy: c.entropy, log: c.o.Log, failures: map[key]int{}}
 			return r.run(ctx)
 		},
 		func(ctx context.Context) error { return newPlacements(c).run(ctx) },
+		func(ctx context.Context) error { return newFencing(c).run(ctx) },
 		func(ctx context.Context) error { return newImageKeeper(c.backend, c.fetch, c.o.Timer).run(ctx) },
 	}
 }

@@ -94,6 +94,10 @@ func hostInstance(v api.View, host, id string) *api.HostInstance {
 	if g := i.Spec.StopGraceSeconds; g != nil {
 		h.StopGraceSeconds = *g
 	}
+	if i.Placement.Held {
+		h.Power = api.PowerOff
+	}
+	h.Exclusive = i.Spec.OnHostLoss == api.OnHostLossRestart || i.Spec.OnHostLoss == api.OnHostLossRecreate
 	if incoming {
 		h.Epoch, h.Incoming = i.Placement.Target.Epoch, &api.HostIncoming{From: i.Placement.Host}
 	} else if sending(i) {
@@ -116,7 +120,7 @@ func hostInstance(v api.View, host, id string) *api.HostInstance {
 // outgoing is what the host of an instance has to know of the one that it goes to.
 func outgoing(v api.View, i *api.Instance) *api.HostOutgoing {
 	t := i.Placement.Target
-	o := &api.HostOutgoing{To: t.Host, Epoch: t.Epoch, Cancelled: t.Cancelled || i.Deleting() || i.Spec.Power == api.PowerOff}
+	o := &api.HostOutgoing{To: t.Host, Epoch: t.Epoch, Cold: t.Cold, Cancelled: t.Cancelled || i.Deleting() || i.Spec.Power == api.PowerOff && !t.Cold}
 	from, to := get[*api.Host](v, api.KindHost, i.Placement.Host), get[*api.Host](v, api.KindHost, t.Host)
 	if from != nil && to != nil {
 		o.URL, o.Disks = to.Status.AgentURL, from.Status.Storage == "" || from.Status.Storage != to.Status.Storage

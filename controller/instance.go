@@ -14,7 +14,7 @@ var instanceKind = Kind{
 	Admit:     admitInstance,
 	Preview:   previewInstance,
 	Remove:    removeInstance,
-	Watches:   map[string]func(api.View, api.Object) []string{api.KindImage: unplacedOfImage, api.KindHost: movesOfHost},
+	Watches:   map[string]func(api.View, api.Object) []string{api.KindImage: unplacedOfImage, api.KindHost: unsettledOfHost},
 	Reconcile: reconcileInstance,
 }
 
@@ -56,7 +56,7 @@ func admitInstanceChange(a *admission, was, i *api.Instance) error {
 	if err := admitMove(a, was, i); err != nil {
 		return err
 	}
-	return immutable(was, i, "make another instance", "power", "user_data", "stop_grace_seconds", "reboots", "hard_reboot")
+	return immutable(was, i, "make another instance", "power", "user_data", "stop_grace_seconds", "reboots", "hard_reboot", "on_host_loss")
 }
 
 // sizeInstance takes the size from the type and the architecture from the image,

@@ -15,19 +15,41 @@ func removeInstance(a *admission, o api.Object, force bool) (bool, error) {
 	if force && i.Placement.Host != "" && a.view.Alive(i.Placement.Host) {
 		return false, api.NewProblem(409, "host_alive", "force", "delete it without force", "the host %s reports, so its agent can remove the instance %s cleanly", i.Placement.HostName, i.Name)
 	}
-	if !force && !leftHost(a.view, i) {
+	left, fenced := leftHost(a.view, i)
+	if !force && !left {
 		return false, nil
 	}
 	a.change = withInstance(a.change, a.view, i, a.now)
+	a.change.Fenced = append(a.change.Fenced, fenced...)
 	return true, nil
 }
 
-// leftHost tells whether nothing of the instance is, or can be, on a host.
-func leftHost(v api.View, i *api.Instance) bool {
+// leftHost tells whether nothing of the instance runs, or can run, on a host;
+// fenced are the hosts on whose being off that relies.
+func leftHost(v api.View, i *api.Instance) (left bool, fenced []string) {
 	if i.Placement.Host == "" || v.Get(api.KindHost, i.Placement.Host) == nil {
-		return true
+		return true, nil
 	}
-	return i.Deleting() && i.Status.State == api.StateGone && i.Status.Epoch == i.Placement.Epoch
+	if i.Deleting() && i.Status.State == api.StateGone && i.Status.Epoch == i.Placement.Epoch {
+		return true, nil
+	}
+	for _, h := range hostsOf(i) {
+		if v.Fence(h) == nil {
+			return false, nil
+		}
+	}
+	return true, hostsOf(i)
+}
+
+// hostsOf are the hosts where an instance is, or may be on its way to.
+func hostsOf(i *api.Instance) (out []string) {
+	if i.Placement.Host != "" {
+		out = append(out, i.Placement.Host)
+	}
+	if t := i.Placement.Target; t != nil {
+		out = append(out, t.Host)
+	}
+	return out
 }
 
 // withInstance adds to a change what goes with an instance: its own ports; the
@@ -54,7 +76,8 @@ func withInstance(c store.Change, v api.View, i *api.Instance, now time.Time) st
 // reconcileInstance ends the deletion of an instance, and tells in the status of
 // one that is not placed whether its image keeps it waiting. Once placed, the status
 // is its agent's.
-func reconcileInstance(v api.View, now time.Time, id string) (c store.Change, again time.Duration, err error) {
+func reconcileInstance(v reconciling, id string) (c store.Change, again time.Duration, err error) {
+	now := v.now
 	i := get[*api.Instance](v, api.KindInstance, id)
 	if i == nil {
 		return c, 0, nil
@@ -65,8 +88,9 @@ func reconcileInstance(v api.View, now time.Time, id string) (c store.Change, ag
 		}
 	}
 	if i.Deleting() {
-		if leftHost(v, i) {
+		if left, fenced := leftHost(v, i); left {
 			c = withInstance(c, v, i, now)
+			c.Fenced = fenced
 			c.Delete = append(c.Delete, i)
 			c.Events = append(c.Events, eventAbout(i, actorInstances, reasonDeleted, "instance "+i.Name+" is gone"))
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/controller/store"
+	"github.com/cairn-cloud/cairn/scheduler"
 )
 
 // Kind is what the control plane does for one kind of resource. All but Name may be absent.
@@ -24,7 +25,14 @@ type Kind struct {
 	Watches map[string]func(v api.View, o api.Object) []string
 	// Reconcile says what to write about one object, given all that is, and when to
 	// look again (0: when something changes).
-	Reconcile func(v api.View, now time.Time, id string) (store.Change, time.Duration, error)
+	Reconcile func(r reconciling, id string) (store.Change, time.Duration, error)
+}
+
+// reconciling is what a Reconcile decides on.
+type reconciling struct {
+	api.View
+	now   time.Time
+	place scheduler.Placer
 }
 
 // Kinds is the list of kinds.

@@ -79,7 +79,7 @@ func TestDelete_waitsForTheCurrentPlacement(t *testing.T) {
 		if x.deleting {
 			i.DeletedAt = &now
 		}
-		if got := leftHost(v, i); got != x.want {
+		if got, _ := leftHost(v, i); got != x.want {
 			t.Errorf("%s: left its host: %v", x.name, got)
 		}
 	}

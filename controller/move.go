@@ -12,46 +12,52 @@ import (
 // conditionMigrated says what became of the last move.
 const conditionMigrated = "Migrated"
 
-// aim decides where a placed instance moves to: to the host of that ID or, where
+// aiming is what a target is found by.
+type aiming struct {
+	view       api.View
+	place      scheduler.Placer
+	why, actor string // the reason of the move in words, and who wants it
+	cold       bool   // what runs is stopped first
+	now        time.Time
+}
+
+// at decides where a placed instance moves to: to the host of that ID or, where
 // it is empty, to the one that fits best. It returns the instance with its placement's target,
 // which takes the room there when it is written (Change.Place and Change.Status), and
-// the event that says so; or a problem that says why no host will do. why is the
-// reason of the move, in words. It is pure.
+// the event that says so; or a problem that says why no host will do. It is pure.
 //
-// An instance that is off on storage that the hosts share has nothing to be copied:
-// its placement is the new host at once.
-func aim(v api.View, place scheduler.Placer, i *api.Instance, to, why, actor string, now time.Time) (*api.Instance, *api.Event, error) {
-	from := get[*api.Host](v, api.KindHost, i.Placement.Host)
+// An instance that is off, or is to be moved cold, has nothing to be copied where
+// its disk is on storage that the hosts share: its host says that it is off there and
+// stays so, and then it is the other's.
+func (a aiming) at(i *api.Instance, to string) (*api.Instance, *api.Event, error) {
+	from := get[*api.Host](a.view, api.KindHost, i.Placement.Host)
 	if from == nil {
 		return nil, nil, api.NewProblem(409, "not_placed", "placement.host", "wait until it is placed; see its conditions", "the instance %s is on no host yet, so it cannot be moved", i.Name)
 	}
-	off := i.Spec.Power == api.PowerOff && i.Status.State == api.StateStopped
-	if off && from.Status.Storage == "" {
+	off := i.Spec.Power == api.PowerOff
+	cold := off || a.cold
+	switch {
+	case cold && from.Status.Storage == "" && off:
 		return nil, nil, api.NewProblem(409, "instance_is_off", "spec.power", "start it, and move it while it runs", "the instance %s is off and its disk is on its host %s alone, which copies disks of running instances only", i.Name, from.Name)
-	}
-	if !off && i.Status.State != api.StateRunning {
+	case cold && from.Status.Storage == "":
+		return nil, nil, api.NewProblem(409, "no_host_fits", "placement.host", "move it while it runs", "the disk of the instance %s is on its host %s alone", i.Name, from.Name)
+	case !cold && i.Status.State != api.StateRunning:
 		return nil, nil, api.NewProblem(409, "not_running", "status.state", "wait until it runs", "the instance %s is %s: only what runs is moved", i.Name, i.Status.State)
-	}
-	if !off && from.Status.CPU == nil {
-		return nil, nil, api.NewProblem(409, "no_host_fits", "placement.host", "leave it where it is: the agents of this release do not migrate yet", "the host %s does not report its CPU, so nothing that runs there can be moved", from.Name)
+	case !cold && from.Status.CPU == nil:
+		return nil, nil, api.NewProblem(409, "no_host_fits", "placement.host", "leave it where it is, or stop it and move it on shared storage", "the host %s does not report its CPU, so nothing that runs there can be moved", from.Name)
 	}
 	r := requestFor(i)
 	r.Move = &scheduler.Move{From: from.ID, To: to, Pool: from.Spec.Pool, CPU: i.Placement.CPU}
-	if off {
+	if cold {
 		r.Move.Storage = from.Status.Storage
 	}
-	d := place(snapshot(v), []scheduler.Request{r}, seedOf(i.ID))[0]
+	d := a.place(snapshot(a.view), []scheduler.Request{r}, seedOf(i.ID))[0]
 	if d.Host == "" {
 		return nil, nil, noTarget(i, d)
 	}
-	n := api.Clone(i)
-	reason := why + "; " + d.Reason
-	if off {
-		n.Placement = api.Placement{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.NextEpoch(), Reason: reason, CPU: baselineOf(v, get[*api.Host](v, api.KindHost, d.Host).Spec.Pool)}
-		n.Status.SetCondition(api.Condition{Type: conditionScheduled, OK: true, Reason: "Moved", Message: "it is on " + d.HostName + ": " + reason, Since: now})
-		return n, eventAbout(i, actor, "Moved", fmt.Sprintf("moved, off as it was, from %s to %s: %s", from.Name, d.HostName, reason)), nil
-	}
-	n.Placement.Target = &api.Target{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.NextEpoch(), Reason: reason, Since: now}
+	n, now, actor := api.Clone(i), a.now, a.actor
+	reason := a.why + "; " + d.Reason
+	n.Placement.Target = &api.Target{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.NextEpoch(), Reason: reason, Cold: cold, Since: now}
 	n.Status.Migration = nil
 	n.Status.SetCondition(api.Condition{Type: conditionMigrated, Reason: "Migrating", Message: "it is being moved to " + d.HostName + ": " + reason, Since: now})
 	return n, eventAbout(i, actor, "Migrating", fmt.Sprintf("is being moved from %s to %s: %s", from.Name, d.HostName, reason)), nil
@@ -84,7 +90,7 @@ func admitMove(a *admission, old, i *api.Instance) error {
 		}
 		to = o.GetMeta().ID
 	}
-	n, e, err := aim(a.view, a.place, old, to, "asked for by "+a.who.Actor, a.who.Actor, a.now)
+	n, e, err := aiming{view: a.view, place: a.place, why: "asked for by " + a.who.Actor, actor: a.who.Actor, now: a.now}.at(old, to)
 	if err != nil {
 		return err
 	}
@@ -95,10 +101,11 @@ func admitMove(a *admission, old, i *api.Instance) error {
 }
 
 // sending tells whether the present host of an instance knows, or may know, that it
-// is to send it: its target has said that it is ready.
+// is to send it: its target has said that it is ready, which it need not be for what
+// is moved cold.
 func sending(i *api.Instance) bool {
 	t, m := i.Placement.Target, i.Status.Migration
-	return t != nil && m != nil && m.Epoch == t.Epoch && (m.Incoming == api.IncomingReady || m.Incoming == api.IncomingArrived)
+	return t != nil && t.Cold || t != nil && m != nil && m.Epoch == t.Epoch && (m.Incoming == api.IncomingReady || m.Incoming == api.IncomingArrived)
 }
 
 // reconcileMove ends a move by what the two hosts report. What they say is what
@@ -134,7 +141,7 @@ func reconcileMove(v api.View, i *api.Instance, now time.Time) (c store.Change) 
 func arrive(i *api.Instance, now time.Time) (c store.Change) {
 	n, t := api.Clone(i), i.Placement.Target
 	n.Placement.Host, n.Placement.HostName, n.Placement.Epoch, n.Placement.Reason = t.Host, t.HostName, t.Epoch, t.Reason
-	n.Placement.Target, n.Placement.Epochs = nil, 0
+	n.Placement.Target, n.Placement.Epochs, n.Placement.From, n.Placement.Held = nil, 0, i.Placement.Host, false
 	n.Status.Epoch, n.Status.Host, n.Status.Migration = t.Epoch, t.HostName, nil
 	took := now.Sub(t.Since).Round(100 * time.Millisecond)
 	n.Status.SetCondition(api.Condition{Type: conditionMigrated, OK: true, Reason: "Migrated", Message: "it was moved from " + i.Placement.HostName + " to " + t.HostName, Since: now})
@@ -170,10 +177,11 @@ func baselineOf(v api.View, pool string) *api.CPU {
 	return scheduler.Baseline(hosts)
 }
 
-// movesOfHost are the instances that are being moved to a host, whose silence ends that.
-func movesOfHost(v api.View, o api.Object) (ids []string) {
+// unsettledOfHost are the instances that are being moved to a host, whose silence ends
+// that, and those that are being deleted, which are gone where it is off.
+func unsettledOfHost(v api.View, o api.Object) (ids []string) {
 	for r := range v.Referrers(api.KindInstance, api.KindHost, o.GetMeta().ID) {
-		if i, ok := r.(*api.Instance); ok && i.Placement.Target != nil {
+		if i, ok := r.(*api.Instance); ok && (i.Placement.Target != nil || i.Deleting()) {
 			ids = append(ids, i.ID)
 		}
 	}

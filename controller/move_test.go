@@ -77,7 +77,7 @@ func (m *moving) settle() *api.Instance {
 	m.Helper()
 	for range 2 {
 		m.commit(func(v *store.View) (store.Change, error) {
-			c, _, err := reconcileInstance(v, m.b.now(), m.id)
+			c, _, err := reconcileInstance(reconciling{v, m.b.now(), m.b.place}, m.id)
 			completeEvents(c.Events, m.b.now(), newDice([32]byte{byte(v.Revision())}))
 			return c, err
 		})
@@ -241,18 +241,31 @@ func TestMigrate_off(t *testing.T) {
 	}
 	off()
 	refused(t, m.migrate("", false), 409, "instance_is_off", "spec.power")
-	m.commit(func(v *store.View) (c store.Change, err error) {
-		for _, id := range []string{m.from, m.to} {
-			h := api.Clone(get[*api.Host](v, api.KindHost, id))
-			h.Status.Storage = "nfs"
-			c.Status = append(c.Status, h)
-		}
-		return c, nil
-	})
+	m.share(m.from, m.to)
 	if err := m.migrate("", false); err != nil {
 		t.Fatal(err)
 	}
-	if i := m.settle(); i.Placement.Host != m.to || i.Placement.Epoch != 2 || i.Placement.Target != nil {
+	if i := m.settle(); i.Placement.Host != m.from || i.Placement.Target == nil || !i.Placement.Target.Cold {
+		t.Errorf("it has left before its host says that it is off and stays so: %+v", i.Placement)
+	}
+	if w := m.told(m.from); w.Outgoing == nil || !w.Outgoing.Cold || w.Outgoing.Cancelled {
+		t.Errorf("its host is told %+v", w.Outgoing)
+	}
+	m.say(m.from, 1, api.StateStopped, api.Migration{Epoch: 2, Outgoing: api.OutgoingHandedOver})
+	if i := m.settle(); i.Placement.Host != m.to || i.Placement.Epoch != 2 || i.Placement.Target != nil || i.Placement.From != m.from {
 		t.Errorf("it is at %+v", i.Placement)
 	}
+}
+
+// share puts the disks of hosts on one storage.
+func (c *cloud) share(hosts ...string) {
+	c.Helper()
+	c.commit(func(v *store.View) (x store.Change, err error) {
+		for _, id := range hosts {
+			h := api.Clone(get[*api.Host](v, api.KindHost, id))
+			h.Status.Storage = "nfs"
+			x.Status = append(x.Status, h)
+		}
+		return x, nil
+	})
 }

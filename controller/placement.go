@@ -62,7 +62,7 @@ func (p *placements) reset(v api.View) {
 	p.changes++
 	for o := range v.List(api.KindInstance, "", "") {
 		i := o.(*api.Instance)
-		if i.Placement.Host == "" && !i.Deleting() {
+		if homeless(v, i) {
 			p.fresh.add(i.ID, i.CreatedAt)
 		}
 		if i.Placement.Target != nil {
@@ -72,13 +72,13 @@ func (p *placements) reset(v api.View) {
 	poke(p.woken)
 }
 
-func (p *placements) see(_ api.View, e api.WatchEvent) {
+func (p *placements) see(v api.View, e api.WatchEvent) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch o := e.Object.(type) {
 	case *api.Instance:
 		_, waits := p.waiting[o.ID]
-		switch unplaced := e.Type == api.EventPut && o.Placement.Host == "" && !o.Deleting(); {
+		switch unplaced := e.Type == api.EventPut && homeless(v, o); {
 		case !unplaced:
 			p.fresh.remove(o.ID)
 			delete(p.waiting, o.ID)
@@ -95,7 +95,17 @@ func (p *placements) see(_ api.View, e api.WatchEvent) {
 		} else {
 			delete(p.moving, o.ID)
 		}
-	case *api.Host, *api.Image:
+	case *api.Host:
+		if v.Fence(o.ID) != nil {
+			for _, i := range instancesOf(v, o.ID) {
+				if homeless(v, i) {
+					p.fresh.add(i.ID, i.CreatedAt)
+				}
+			}
+		}
+		p.retry()
+		poke(p.woken)
+	case *api.Image:
 		p.retry()
 	}
 }
@@ -222,7 +232,7 @@ func placeBatch(v api.View, place scheduler.Placer, ids []string, now time.Time,
 		}
 		rs := make([]scheduler.Request, len(some))
 		for i := range rs {
-			rs[i] = requestFor(some[i])
+			rs[i] = requestAnew(v, some[i])
 		}
 		ds := place(hosts, rs, seed)
 		for i, d := range ds {
@@ -240,7 +250,7 @@ func (b *batch) undecided(v api.View, ids []string, n int) (some []*api.Instance
 			return some, ids[at:]
 		}
 		switch i := get[*api.Instance](v, api.KindInstance, id); {
-		case i == nil || i.Deleting() || i.Placement.Host != "":
+		case i == nil || !homeless(v, i):
 			b.settled = append(b.settled, id)
 		case !imageCondition(i, get[*api.Image](v, api.KindImage, i.Spec.Image)).OK:
 			b.waiting[id] = i.CreatedAt
@@ -253,7 +263,9 @@ func (b *batch) undecided(v api.View, ids []string, n int) (some []*api.Instance
 
 func (b *batch) decide(i *api.Instance, d scheduler.Decision, now time.Time) {
 	n := api.Clone(i)
-	n.Status.State = api.StatePending
+	if d.Host != "" || i.Placement.Host == "" {
+		n.Status.State = api.StatePending
+	}
 	if d.Host == "" {
 		b.waiting[i.ID] = i.CreatedAt
 		if !news(i.Placement, d) {
@@ -267,13 +279,15 @@ func (b *batch) decide(i *api.Instance, d scheduler.Decision, now time.Time) {
 		}
 	} else {
 		b.settled = append(b.settled, i.ID)
-		n.Placement = api.Placement{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.NextEpoch(), Reason: d.Reason, CPU: b.baseline(d.Host)}
+		n.Placement = api.Placement{Host: d.Host, HostName: d.HostName, Epoch: i.Placement.NextEpoch(), Reason: d.Reason, CPU: b.baseline(d.Host), From: i.Placement.Host}
+		n.Status.Migration = nil
 		n.Status.Host, n.Status.Epoch, n.Status.Addresses = d.HostName, n.Placement.Epoch, addressesOf(i)
 		if n.Status.Condition(conditionImage) != nil { // the last word before the status is the agent's
 			n.Status.SetCondition(api.Condition{Type: conditionImage, OK: true, Reason: "Ready", Since: now})
 		}
 		n.Status.SetCondition(api.Condition{Type: conditionScheduled, OK: true, Reason: "Placed", Message: "it runs on " + d.HostName + ": " + d.Reason, Since: now})
-		b.change.Events = append(b.change.Events, eventAbout(i, actorScheduler, "Scheduled", "placed on "+d.HostName+": "+d.Reason))
+		b.change.Events = append(b.change.Events, placedEvent(i, d))
+		b.change.Fenced = append(b.change.Fenced, hostsOf(i)...)
 	}
 	b.change.Place = append(b.change.Place, n)
 	b.change.Status = append(b.change.Status, n)

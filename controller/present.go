@@ -39,6 +39,24 @@ func presented(kind string) bool {
 	return kind == api.KindHost || kind == api.KindProject || kind == api.KindInstance
 }
 
+func hostState(v api.View, h *api.Host) api.State {
+	ready, drained := h.Status.Condition(conditionReady), h.Status.Condition(conditionDrained)
+	switch {
+	case h.Status.CPUs == 0:
+		return api.StatePending // it has not said yet what it is
+	case !v.Alive(h.ID) && (h.Fence != nil || ready != nil && ready.Reason == reasonLost):
+		return api.StateLost
+	case !v.Alive(h.ID):
+		return api.StateNotReady
+	case h.Spec.Drain == nil:
+		return api.StateReady
+	case drained != nil && drained.OK:
+		return api.StateMaintenance
+	default:
+		return api.StateDraining
+	}
+}
+
 // conditionHost of an instance says that its host has not been heard of.
 const conditionHost = "HostReady"
 
@@ -49,13 +67,10 @@ func present(v api.View, o api.Object) api.Object {
 		h := *o
 		h.Status.Reserved = v.Used(api.ReservationKey(h.ID))
 		h.Status.ObservedGeneration = h.Generation // its spec is for the scheduler, which sees it at once
-		switch {
-		case h.Status.CPUs == 0:
-			h.Status.State = api.StatePending // it has not said yet what it is
-		case v.Alive(h.ID):
-			h.Status.State = api.StateReady
-		default:
-			h.Status.State = api.StateNotReady
+		h.Fence = v.Fence(h.ID)
+		h.Status.State = hostState(v, &h)
+		if h.Spec.Drain != nil {
+			h.Status.Drain = progress(v, &h)
 		}
 		return &h
 	case *api.Project:
@@ -65,10 +80,15 @@ func present(v api.View, o api.Object) api.Object {
 	case *api.Instance:
 		moves := o.Placement.Target != nil && o.Status.State == api.StateRunning
 		silent := o.Placement.Host != "" && !v.Alive(o.Placement.Host)
-		if !moves && !silent {
+		held := o.Placement.Held && o.Spec.Power == api.PowerOn
+		if !moves && !silent && !held {
 			return o
 		}
 		i := *o
+		if held {
+			c := api.Condition{Type: conditionHost, Reason: "HostInMaintenance", Message: "it starts when its host " + i.Placement.HostName + " is in use again"}
+			i.Status.Conditions = append([]api.Condition{c}, i.Status.Conditions...)
+		}
 		if moves {
 			i.Status.State = api.StateMigrating
 		}

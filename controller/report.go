@@ -161,7 +161,7 @@ func (r *reporting) merge(o api.Object, rep *api.Report) {
 	switch o := o.(type) {
 	case *api.Host:
 		o.Status = *rep.Host
-		o.Status.Reserved = nil // merged in when a host is read
+		o.Status.Reserved, o.Status.Drain = nil, nil // merged in when a host is read
 	case *api.Instance:
 		m := merged(o, rep, o.Status.Migration)
 		if rep.Epoch != o.Placement.Epoch {
@@ -216,7 +216,7 @@ func addressesOf(i *api.Instance) (out []string) {
 
 // own are the conditions that the control plane writes; an agent's report neither
 // changes nor drops them.
-var own = map[string][]string{api.KindInstance: {conditionScheduled, conditionMigrated}, api.KindHost: {conditionReady}}
+var own = map[string][]string{api.KindInstance: {conditionScheduled, conditionMigrated}, api.KindHost: {conditionReady, conditionDrained}}
 
 // conditions keeps ours, and the times of the agent's that did not change.
 func (r *reporting) conditions(kind string, was, is *api.Status) []api.Condition {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/controller/store"
+	"github.com/cairn-cloud/cairn/scheduler"
 )
 
 // reconcilers runs the Reconcile of every kind: the loop, written once. A change
@@ -17,6 +18,7 @@ import (
 type reconcilers struct {
 	store   store.Store
 	kinds   []Kind
+	place   scheduler.Placer
 	now     func() time.Time
 	timer   Timer
 	entropy *entropy
@@ -102,7 +104,7 @@ func (r *reconcilers) one(ctx context.Context, k key) (again time.Duration, err 
 	if err != nil {
 		return 0, err
 	}
-	c, again, err := reconcile(v, r.now().UTC(), k.id)
+	c, again, err := reconcile(reconciling{v, r.now().UTC(), r.place}, k.id)
 	if err != nil || empty(c) {
 		return again, err
 	}
@@ -112,7 +114,7 @@ func (r *reconcilers) one(ctx context.Context, k key) (again time.Duration, err 
 	}
 	_, err = r.store.Commit(ctx, func(v *store.View) (c store.Change, err error) {
 		now := r.now().UTC()
-		if c, again, err = reconcile(v, now, k.id); err == nil {
+		if c, again, err = reconcile(reconciling{v, now, r.place}, k.id); err == nil {
 			completeEvents(c.Events, now, newDice(seed))
 		}
 		return c, err
@@ -121,7 +123,7 @@ func (r *reconcilers) one(ctx context.Context, k key) (again time.Duration, err 
 }
 
 func empty(c store.Change) bool {
-	return len(c.Create)+len(c.Update)+len(c.Status)+len(c.Place)+len(c.Delete)+len(c.Events) == 0 && c.Idempotency == nil
+	return len(c.Create)+len(c.Update)+len(c.Status)+len(c.Place)+len(c.Delete)+len(c.Events)+len(c.Fences) == 0 && c.Idempotency == nil
 }
 
 func (r *reconcilers) forget(k key) {

@@ -30,7 +30,7 @@ func hostOf(h *api.Host) scheduler.Host {
 	return scheduler.Host{
 		ID: h.ID, Name: h.Name, Architecture: h.Status.Architecture, Labels: h.Labels,
 		Pool: h.Spec.Pool, CPU: h.Status.CPU, Storage: h.Status.Storage,
-		Schedulable: h.Spec.Schedulable == nil || *h.Spec.Schedulable,
+		Schedulable: (h.Spec.Schedulable == nil || *h.Spec.Schedulable) && h.Spec.Drain == nil,
 		Capacity:    h.Capacity(),
 	}
 }
@@ -59,7 +59,10 @@ func reserve(s scheduler.Snapshot, rs []scheduler.Request, ds []scheduler.Decisi
 }
 
 func requestFor(i *api.Instance) scheduler.Request {
-	return scheduler.Request{ID: i.ID, Size: i.Spec.Size, Architecture: i.Spec.Architecture, RequiredLabels: i.Spec.RequiredLabels}
+	return scheduler.Request{
+		ID: i.ID, Size: i.Spec.Size, Architecture: i.Spec.Architecture, RequiredLabels: i.Spec.RequiredLabels,
+		Shared: i.Spec.OnHostLoss == api.OnHostLossRestart,
+	}
 }
 
 // seedOf makes a decision about an instance replayable from its ID.

@@ -27,7 +27,7 @@ func filters() []filter {
 		{"architecture", otherArchitecture, func(_ int64, r *Request) string { return "the instance needs " + r.Architecture }},
 		{"pool", otherPool, func(_ int64, r *Request) string { return "the instance is in the pool " + r.Move.Pool }},
 		{"cpu", lacksCPU, cpuDetail},
-		{"storage", otherStorage, func(_ int64, r *Request) string { return "its disk is on the storage " + r.Move.Storage }},
+		{"storage", otherStorage, storageDetail},
 		{"labels", otherLabels, func(_ int64, r *Request) string { return "the instance needs " + labels(r.RequiredLabels) }},
 		{"vcpus", lacksVCPUs, amount("vCPUs", func(s api.Size) int64 { return s.VCPUs })},
 		{"memory", lacksMemory, amount("MiB of memory", func(s api.Size) int64 { return s.MemoryMiB })},
@@ -61,7 +61,7 @@ func notAsked(h *Host, r *Request) int64 {
 }
 
 func otherStorage(h *Host, r *Request) int64 {
-	return oneIf(r.Move != nil && r.Move.Storage != "" && r.Move.Storage != h.Storage)
+	return oneIf(r.Move != nil && r.Move.Storage != "" && r.Move.Storage != h.Storage || r.Shared && h.Storage == "")
 }
 func otherPool(h *Host, r *Request) int64 { return oneIf(r.Move != nil && r.Move.Pool != h.Pool) }
 
@@ -78,6 +78,13 @@ func cpuDetail(smallest int64, r *Request) string {
 		return "its guest sees its host's own CPU; stop and start it on a host that reports its CPU first"
 	}
 	return fmt.Sprintf("its guest sees the CPU %s with %d features more, of which the nearest host lacks %d", r.Move.CPU.Model, len(r.Move.CPU.Features), smallest)
+}
+
+func storageDetail(_ int64, r *Request) string {
+	if r.Move != nil && r.Move.Storage != "" {
+		return "its disk is on the storage " + r.Move.Storage
+	}
+	return "it is to restart when its host is lost, and these hosts share no storage with others"
 }
 
 func oneIf(b bool) int64 {

@@ -38,6 +38,7 @@ type Request struct {
 	Size           api.Size
 	Architecture   string
 	RequiredLabels map[string]string
+	Shared         bool  // its disk is to be on storage that hosts share
 	Move           *Move // nil: it runs nowhere yet
 }
 

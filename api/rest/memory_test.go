@@ -107,6 +107,8 @@ func (v *memoryView) Referrers(kind, targetKind, targetID string) iter.Seq[api.O
 func (v *memoryView) Owner(key string) string      { return v.owners[key] }
 func (v *memoryView) Used(string) map[string]int64 { return nil }
 func (v *memoryView) Alive(string) bool            { return true }
+func (v *memoryView) Life(string) int64            { return 1 }
+func (v *memoryView) Fence(string) *api.Fence      { return nil }
 
 // commit writes under the lock and tells the watchers.
 func (m *memory) commit(typ string, o api.Object) {

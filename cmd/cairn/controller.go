@@ -16,6 +16,7 @@ import (
 
 	"github.com/cairn-cloud/cairn/api/rest"
 	"github.com/cairn-cloud/cairn/controller"
+	"github.com/cairn-cloud/cairn/controller/fence"
 	"github.com/cairn-cloud/cairn/controller/pki"
 	"github.com/cairn-cloud/cairn/controller/store"
 )
@@ -26,6 +27,7 @@ type controllerFlags struct {
 	listen, san        []string
 	allowPrivateImport bool
 	debug              string
+	fenceExec, bmcFile string
 	etcd               etcdFlags
 	member             memberFlags
 }
@@ -37,6 +39,8 @@ func (f *controllerFlags) add(c *cobra.Command, listen string) {
 	c.Flags().BoolVar(&f.allowPrivateImport, "allow-private-import", false, "let images be imported from private and local addresses")
 	f.etcd.add(c)
 	f.member.add(c)
+	c.Flags().StringVar(&f.fenceExec, "fence-exec", "", "program that switches a lost host off: it gets the host as JSON and ends with 0 when the host is off for sure (default: none)")
+	c.Flags().StringVar(&f.bmcFile, "bmc-credentials", "", "JSON file with the users and passwords of the hosts' BMCs, by which lost hosts are switched off (default: none)")
 	c.Flags().StringVar(&f.debug, "debug-listen", "", "address of the loopback interface to serve Go's profiles on, for \"go tool pprof\" (default: none)")
 }
 
@@ -88,7 +92,11 @@ func (a *app) runController(ctx context.Context, log *slog.Logger, f *controller
 	if err := oneCA(ctx, st, ca, f.data); err != nil {
 		return err
 	}
-	ctl, err := controller.New(controller.Options{Store: st, CA: ca, Now: a.now, Rand: rand.Reader, DataDir: f.data, Log: log, AllowPrivateImport: f.allowPrivateImport})
+	fencer, err := f.fencer()
+	if err != nil {
+		return err
+	}
+	ctl, err := controller.New(controller.Options{Store: st, CA: ca, Now: a.now, Rand: rand.Reader, DataDir: f.data, Log: log, AllowPrivateImport: f.allowPrivateImport, Fencer: fencer})
 	if err != nil {
 		return err
 	}
@@ -133,6 +141,29 @@ func (f *controllerFlags) listeners(ctx context.Context) (api []net.Listener, pe
 		return all, nil, err
 	}
 	return all[1:], all[0], nil
+}
+
+// fencer is how lost hosts are switched off; nil: they are not.
+func (f *controllerFlags) fencer() (controller.Fencer, error) {
+	if f.fenceExec == "" && f.bmcFile == "" {
+		return nil, nil //nolint:nilnil // none is asked for
+	}
+	x := &fence.Fencer{}
+	if f.fenceExec != "" {
+		st, err := os.Stat(f.fenceExec)
+		if err != nil || !filepath.IsAbs(f.fenceExec) || st.Mode()&0o111 == 0 {
+			return nil, fmt.Errorf("--fence-exec: give the absolute path of a program that can be run, not %q", f.fenceExec)
+		}
+		x.Exec = &fence.Exec{Program: f.fenceExec}
+	}
+	if f.bmcFile != "" {
+		r, err := fence.OpenRedfish(f.bmcFile)
+		if err != nil {
+			return nil, fmt.Errorf("--bmc-credentials: %w", err)
+		}
+		x.Redfish = r
+	}
+	return x, nil
 }
 
 // oneCA refuses to run beside, or after, a controller with another CA: hosts that

@@ -88,8 +88,8 @@ func (a *app) simHere(f *simFlags, kinds []sim.Kind) (err error) {
 				return
 			}
 			if f.trace {
-				for _, l := range r.All {
-					fmt.Fprintln(a.out, l)
+				if err = a.lines("", r.All); err != nil {
+					return
 				}
 			}
 			if r.Violation != nil {
@@ -103,32 +103,47 @@ func (a *app) simHere(f *simFlags, kinds []sim.Kind) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "seeds %d, violations %d\n", f.seeds, violations)
-	if violations > 0 {
-		return errViolations
-	}
-	return nil
+	return a.simEnd(f.seeds, violations)
 }
 
 // simReport says what a seed has found.
 func (a *app) simReport(t sim.T, o sim.Options, r sim.Result) error {
-	fmt.Fprintf(a.out, "seed %d violates %v\n", r.Seed, r.Violation)
 	s, err := sim.Shrink(t, o, r)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "  it is enough that:\n")
+	if err := a.printf("seed %d violates %v\n  it is enough that:\n", r.Seed, r.Violation); err != nil {
+		return err
+	}
+	var faults []string
 	for _, x := range s.Faults {
-		fmt.Fprintf(a.out, "    %s\n", x)
+		faults = append(faults, x.String())
 	}
-	if s.Violation == nil {
-		return nil
+	if err := a.lines("    ", faults); err != nil || s.Violation == nil {
+		return err
 	}
-	fmt.Fprintf(a.out, "  then: %v\n  the history of %s:\n", s.Violation, s.Violation.About)
-	for _, l := range s.Lines {
-		fmt.Fprintf(a.out, "    %s\n", l)
+	if err := a.printf("  then: %v\n  the history of %s:\n", s.Violation, s.Violation.About); err != nil {
+		return err
+	}
+	return a.lines("    ", s.Lines)
+}
+
+func (a *app) lines(indent string, lines []string) error {
+	for _, l := range lines {
+		if err := a.printf("%s%s\n", indent, l); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// simEnd is the last line.
+func (a *app) simEnd(seeds, violations int) error {
+	err := a.printf("seeds %d, violations %d\n", seeds, violations)
+	if err == nil && violations > 0 {
+		err = errViolations
+	}
+	return err
 }
 
 // simMany shares the seeds between processes: virtual time is one thread's.
@@ -153,15 +168,11 @@ func (a *app) simMany(c *cobra.Command, f *simFlags) error {
 			return errors.Join(fmt.Errorf("a part of the simulation ended with %q", lines[len(lines)-1]), errs[j])
 		}
 		violations += m
-		for _, l := range lines[:len(lines)-1] {
-			fmt.Fprintln(a.out, l)
+		if err := a.lines("", lines[:len(lines)-1]); err != nil {
+			return err
 		}
 	}
-	fmt.Fprintf(a.out, "seeds %d, violations %d\n", f.seeds, violations)
-	if violations > 0 {
-		return errViolations
-	}
-	return nil
+	return a.simEnd(f.seeds, violations)
 }
 
 func (f *simFlags) simOne(ctx context.Context, self string, skip, n int, out io.Writer) error {

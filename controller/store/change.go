@@ -106,6 +106,9 @@ func (x *editor) prepare(c Change) error {
 	if err := x.guard(c.Guards); err != nil {
 		return err
 	}
+	if err := x.fences(c); err != nil {
+		return err
+	}
 	if err := x.claims(); err != nil {
 		return err
 	}
@@ -309,6 +312,11 @@ func (x *editor) records(e *edit) {
 			if e.old.mod[p] != 0 {
 				x.d.remove(at.key(p))
 			}
+		}
+		if at.kind == hostNo {
+			x.d.remove(lifePrefix + at.id)
+			x.d.remove(fencePrefix + at.id)
+			x.st.forget(at.id)
 		}
 		x.d.free = append(x.d.free, touched{at.kind, at.id})
 		x.st.drop(e.old, e.was)

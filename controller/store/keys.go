@@ -12,7 +12,9 @@ const (
 	countPrefix     = prefix + "count/"
 	refPrefix       = prefix + "ref/"
 	idemPrefix      = prefix + "idem/"
-	alivePrefix     = prefix + "alive/"
+	alivePrefix     = prefix + "alive/" // that a host reports, under the lease of the controller that it reports to
+	lifePrefix      = prefix + "life/"  // when a host last came alive: the key's revision
+	fencePrefix     = prefix + "fence/" // that a silent host is off for sure
 	electionPrefix  = prefix + "election/"
 	livePrefix      = prefix + "controllers/"
 	writerPrefix    = prefix + "writer/"
@@ -22,7 +24,7 @@ const (
 
 // listed are the prefixes whose records the copy in memory is made of. The
 // rest (claims, references) follows from the objects that hold them.
-var listed = []string{specPrefix, placementPrefix, statusPrefix, countPrefix, idemPrefix, alivePrefix, livePrefix, schemaKey}
+var listed = []string{specPrefix, placementPrefix, statusPrefix, countPrefix, idemPrefix, alivePrefix, lifePrefix, fencePrefix, livePrefix, schemaKey}
 
 func specKey(kind, project, id string) string {
 	if project == "" {

@@ -100,6 +100,8 @@ func subject(key string) (on touched, p part) {
 		p = partPlacement
 	case strings.HasPrefix(key, alivePrefix):
 		kind, on.id, ok = api.KindHost, key[len(alivePrefix):], true
+	case strings.HasPrefix(key, fencePrefix):
+		kind, on.id, ok = api.KindHost, key[len(fencePrefix):], true
 	}
 	if !ok {
 		return touched{}, p
@@ -121,6 +123,8 @@ func (s *Etcd) apply(t *tables, e *clientv3.Event) bool {
 		err = s.applyOther(t, key, e)
 	case strings.HasPrefix(key, alivePrefix):
 		changed = applyAlive(t, on.id, e)
+	case strings.HasPrefix(key, fencePrefix):
+		err = applyFence(t, on.id, e)
 	default:
 		err = s.applyRecord(t, p, on, e)
 	}
@@ -194,6 +198,19 @@ func applyAlive(t *tables, host string, e *clientv3.Event) (changed bool) {
 	return was != (e.Type == mvccpb.Event_PUT)
 }
 
+func applyFence(t *tables, host string, e *clientv3.Event) error {
+	if e.Type == mvccpb.Event_DELETE {
+		t.fences.Delete(host)
+		return nil
+	}
+	f := fence{mod: e.Kv.ModRevision}
+	if err := json.Unmarshal(e.Kv.Value, &f.Fence); err != nil {
+		return err
+	}
+	t.fences.Set(host, f)
+	return nil
+}
+
 func (s *Etcd) applyOther(t *tables, key string, e *clientv3.Event) error {
 	gone := e.Type == mvccpb.Event_DELETE
 	switch {
@@ -219,6 +236,10 @@ func (s *Etcd) applyOther(t *tables, key string, e *clientv3.Event) error {
 			return err
 		}
 		t.idem.Set(name, i.remembered(e.Kv.ModRevision))
+	case strings.HasPrefix(key, lifePrefix) && gone:
+		t.lives.Delete(key[len(lifePrefix):])
+	case strings.HasPrefix(key, lifePrefix):
+		t.lives.Set(key[len(lifePrefix):], e.Kv.ModRevision)
 	case strings.HasPrefix(key, livePrefix):
 		return applyLive(t, key[len(livePrefix):], gone, e.Kv.Value)
 	case strings.HasPrefix(key, electionPrefix) && gone:

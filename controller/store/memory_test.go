@@ -14,6 +14,7 @@ var contract = map[string]func(*testing.T){
 	"a lost lease is made again":                TestSession_aLostLeaseIsMadeAgainWithWhatItHeld,
 	"a host that moved":                         TestSetAlive_aHostThatMovedIsNotLetGoByItsOldController,
 	"watchers of hosts are told":                TestSetAlive_watchersOfHostsAreTold,
+	"a fence ends with the silence":             TestFence_endsWithTheSilenceThatItIsAbout,
 	"deciding while one is under way":           TestCommit_decidesWhileTheOneBeforeIsUnderWay,
 	"deciding on all that was there":            TestCommit_decidesOnAllThatWasThereWhenItCame,
 	"the schema is raised":                      TestSchema_isRaisedWhenTheLastOldControllerHasGone,

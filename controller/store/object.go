@@ -21,7 +21,10 @@ var kindNos = func() map[string]kindNo {
 	return m
 }()
 
-var eventNo = kindNoOf(api.KindEvent)
+var (
+	eventNo = kindNoOf(api.KindEvent)
+	hostNo  = kindNoOf(api.KindHost)
+)
 
 func kindNoOf(name string) kindNo {
 	if n, ok := kindNos[name]; ok {

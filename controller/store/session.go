@@ -108,8 +108,8 @@ func (s *Etcd) hold(ctx context.Context, n *concurrency.Session) error {
 	hosts := slices.Sorted(maps.Keys(s.session.hosts))
 	s.session.mu.Unlock()
 	for _, h := range hosts {
-		if _, err := s.client.Put(ctx, alivePrefix+h, s.id, clientv3.WithLease(n.Lease())); err != nil {
-			return fmt.Errorf("hold the lease of host %s: %w", h, err)
+		if err := s.enliven(ctx, h, n.Lease()); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -140,7 +140,18 @@ func (s *Etcd) SetAlive(ctx context.Context, host string, alive bool) error {
 	if err != nil {
 		return fmt.Errorf("hold the lease of host %s: %w", host, err)
 	}
-	if _, err := s.client.Put(ctx, key, s.id, clientv3.WithLease(n.Lease())); err != nil {
+	return s.enliven(ctx, host, n.Lease())
+}
+
+// enliven puts a host under the lease. A new life begins, and the fence of the
+// one before ends with it, in one transaction: who relies on the fence compares it.
+func (s *Etcd) enliven(ctx context.Context, host string, lease clientv3.LeaseID) error {
+	_, err := s.client.Txn(ctx).Then(
+		clientv3.OpPut(alivePrefix+host, s.id, clientv3.WithLease(lease)),
+		clientv3.OpPut(lifePrefix+host, s.id),
+		clientv3.OpDelete(fencePrefix+host),
+	).Commit()
+	if err != nil {
 		return fmt.Errorf("hold the lease of host %s: %w", host, err)
 	}
 	return nil

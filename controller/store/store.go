@@ -40,6 +40,11 @@ type Change struct {
 	// Guards must hold too: each object must have the revision that the view
 	// shows, and the placement.
 	Guards []api.Object
+	// Fences say that hosts are off for sure. They are refused once the host has
+	// come alive again since the life that they are about.
+	Fences []*api.Fence
+	// Fenced are the IDs of hosts whose fence in the view must still hold.
+	Fenced []string
 
 	rewrite []api.Object // records of an older schema, written again as they are
 }

@@ -20,6 +20,8 @@ type tables struct {
 	counts  *btree.Map[string, count]          // counter → amounts
 	idem    *btree.Map[string, *remembered]    // idempotency key → what was written
 	alive   *btree.Map[string, string]         // host → process that holds its lease
+	lives   *btree.Map[string, int64]          // host → revision at which it last came alive
+	fences  *btree.Map[string, fence]          // host → that it is off for sure
 	live    *btree.Map[string, controllerInfo] // processes
 	schema  schemaRow
 
@@ -35,6 +37,12 @@ type holder struct {
 type count struct {
 	amounts map[string]int64 // never changed in place
 	mod     int64
+}
+
+// fence is an api.Fence with the revision of its record.
+type fence struct {
+	api.Fence
+	mod int64
 }
 
 // remembered is an Idempotency without its key.
@@ -88,6 +96,8 @@ func newTables() *tables {
 		counts:  btree.NewMap[string, count](degree),
 		idem:    btree.NewMap[string, *remembered](degree),
 		alive:   btree.NewMap[string, string](degree),
+		lives:   btree.NewMap[string, int64](degree),
+		fences:  btree.NewMap[string, fence](degree),
 		live:    btree.NewMap[string, controllerInfo](degree),
 	}
 }
@@ -97,7 +107,7 @@ func (t *tables) copy() *tables {
 	defer t.copying.Unlock()
 	return &tables{
 		objects: t.objects.Copy(), members: t.members.Copy(), refs: t.refs.Copy(), owners: t.owners.Copy(), counts: t.counts.Copy(),
-		idem: t.idem.Copy(), alive: t.alive.Copy(), live: t.live.Copy(), schema: t.schema,
+		idem: t.idem.Copy(), alive: t.alive.Copy(), lives: t.lives.Copy(), fences: t.fences.Copy(), live: t.live.Copy(), schema: t.schema,
 	}
 }
 

@@ -90,6 +90,20 @@ func (v *View) Alive(host string) bool {
 	return ok
 }
 
+// Life implements api.View.
+func (v *View) Life(host string) int64 {
+	rev, _ := v.t.lives.Get(host)
+	return rev
+}
+
+// Fence implements api.View.
+func (v *View) Fence(host string) *api.Fence {
+	if f, ok := v.t.fences.Get(host); ok {
+		return &f.Fence
+	}
+	return nil
+}
+
 // Idempotency returns what was written under the key within the last day, or nil.
 func (v *View) Idempotency(key string) *Idempotency {
 	r, ok := v.t.idem.Get(key)
