@@ -51,7 +51,7 @@ func (a *app) root() *cobra.Command {
 		c.GroupID = "run"
 		root.AddCommand(c)
 	}
-	for _, c := range a.kindCommands() {
+	for _, c := range append(a.kindCommands(), a.driftCommand()) {
 		c.GroupID = "resources"
 		root.AddCommand(c)
 	}

@@ -180,7 +180,12 @@ func age(now time.Time, s string) string {
 	if err != nil || t.IsZero() {
 		return ""
 	}
-	switch d := max(now.Sub(t), 0); {
+	return span(now.Sub(t))
+}
+
+// span is a duration in its largest unit that says enough.
+func span(d time.Duration) string {
+	switch d = max(d, 0); {
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%ds", int(d.Seconds()))
 	case d < 2*time.Hour:
