@@ -26,6 +26,7 @@ type Backend struct {
 	images  *images.Store
 	beats   *heartbeats
 	feeds   *feeds
+	found   *found
 	// controllerCert is what agents are shown when a console is asked for.
 	controllerCert *pki.Own
 }

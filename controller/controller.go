@@ -73,6 +73,7 @@ func New(o Options) (*Controller, error) {
 		store: o.Store, now: o.Now, entropy: e, log: o.Log, ca: o.CA, caPin: o.CA.Pin(), controllerCert: o.CA.Controller(o.Now), place: o.Place, images: files,
 		beats: newHeartbeats(o.Now, o.Timer, o.Log, o.Store.SetAlive),
 		feeds: newFeeds(o.Store, o.Log),
+		found: &found{},
 	}
 	return &Controller{o: o, entropy: e, backend: b, fetch: images.NewFetcher(o.AllowPrivateImport)}, nil
 }

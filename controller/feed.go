@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/controller/store"
 )
 
 func (f *feeds) open(host string) *feed {
@@ -45,6 +46,9 @@ func (f *feeds) next(ctx context.Context, s *feed, sent *told, first bool) ([]ap
 	v, err := f.store.View(ctx, 0)
 	if err != nil {
 		return nil, err
+	}
+	if v.Held() != nil {
+		return nil, store.ErrHeld
 	}
 	if v.Get(api.KindHost, s.host) == nil {
 		return nil, api.NotFound(api.KindHost, s.host)

@@ -14,6 +14,9 @@ const sweepEvery = 24 * time.Hour
 // sweepImages runs with every controller, for each has files of its own.
 func (c *Controller) sweepImages(ctx context.Context) error {
 	b := c.backend
+	if err := untilReleased(ctx, c.o.Store); err != nil {
+		return ctxErr(ctx, err)
+	}
 	for ctx.Err() == nil {
 		err := b.images.Sweep(b.now().Add(-sweepEvery), func(sha string) (bool, error) {
 			unused, err := b.unused(ctx, sha)()

@@ -154,7 +154,9 @@ func lead(ctx context.Context, s store.Store, log *slog.Logger, work ...func(con
 			return ctxErr(ctx, err)
 		}
 		log.Info("this controller leads")
-		err = together(led, work...)
+		if err = untilReleased(led, s); err == nil {
+			err = together(led, work...)
+		}
 		if ctx.Err() == nil {
 			log.Warn("this controller does not lead any more", "err", err)
 		}

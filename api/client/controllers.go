@@ -3,9 +3,12 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -50,4 +53,40 @@ func (c *Client) RemoveController(ctx context.Context, name string) error {
 		return fmt.Errorf("remove the controller %s: %w", name, err)
 	}
 	return nil
+}
+
+// Backup writes a backup of the whole cloud. It is whole if there is no error and
+// it can be read.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	r, err := c.Do(ctx, Request{Method: http.MethodGet, Path: "/v1/backup", Stream: true})
+	if err != nil {
+		return fmt.Errorf("back up the cloud: %w", err)
+	}
+	_, err = io.Copy(w, r.Stream)
+	if err = errors.Join(err, r.Stream.Close()); err != nil {
+		return fmt.Errorf("back up the cloud: %w", err)
+	}
+	return nil
+}
+
+// Check compares a cloud that was restored with what its hosts report.
+func (c *Client) Check(ctx context.Context) (api.Check, error) {
+	return c.check(ctx, Request{Method: http.MethodGet, Path: "/v1/check"})
+}
+
+// Accept accepts a restored cloud as it is; with force also where hosts have not
+// reported, which must be off and stay so.
+func (c *Client) Accept(ctx context.Context, force bool) (api.Check, error) {
+	return c.check(ctx, Request{Method: http.MethodPost, Path: "/v1/check/accept", Query: url.Values{"force": {strconv.FormatBool(force)}}})
+}
+
+func (c *Client) check(ctx context.Context, r Request) (a api.Check, err error) {
+	resp, err := c.Do(ctx, r)
+	if err == nil {
+		err = json.Unmarshal(resp.Body, &a)
+	}
+	if err != nil {
+		return a, fmt.Errorf("check the cloud: %w", err)
+	}
+	return a, nil
 }

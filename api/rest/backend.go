@@ -42,6 +42,12 @@ type Backend interface {
 	// The control plane itself.
 	Controllers(ctx context.Context) ([]api.Controller, error)
 	RemoveController(ctx context.Context, name string) error
+	// Backup writes all of the cloud but the bytes of images.
+	Backup(ctx context.Context, w io.Writer) error
+	// Check compares a cloud that was restored with what hosts report; Accept ends
+	// its hold, also where hosts are silent if forced.
+	Check(ctx context.Context) (api.Check, error)
+	Accept(ctx context.Context, force bool) (api.Check, error)
 	JoinController(ctx context.Context, r api.JoinControllerRequest) (api.JoinControllerResponse, error)
 
 	// Image bytes.

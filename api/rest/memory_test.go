@@ -371,3 +371,17 @@ func (m *memory) RemoveController(_ context.Context, name string) error {
 func (m *memory) JoinController(_ context.Context, r api.JoinControllerRequest) (api.JoinControllerResponse, error) {
 	return api.JoinControllerResponse{CA: "the CA and its key", PeerURLs: []string{r.PeerURL}}, nil
 }
+
+func (m *memory) Backup(_ context.Context, w io.Writer) error {
+	_, err := w.Write([]byte("a backup"))
+	return err
+}
+
+func (m *memory) Check(context.Context) (api.Check, error) { return api.Check{Held: true}, nil }
+
+func (m *memory) Accept(_ context.Context, force bool) (api.Check, error) {
+	if !force {
+		return api.Check{}, api.NewProblem(409, "hosts_silent", "", "", "one has said nothing")
+	}
+	return api.Check{}, nil
+}

@@ -24,6 +24,7 @@ func (s *Server) register() {
 	s.registerConsole()
 	s.registerHostRoutes()
 	s.registerControllers()
+	s.registerBackup()
 }
 
 func (s *Server) registerKind(k api.Kind) {

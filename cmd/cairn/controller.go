@@ -54,7 +54,7 @@ func (a *app) controllerCommand() *cobra.Command {
 	f := &controllerFlags{}
 	f.add(c, ":7443")
 	c.Flags().StringVar(&f.member.name, "name", "", "name of this controller, which no other has (default: the machine's)")
-	c.AddCommand(a.controllerListCommand(), a.controllerRemoveCommand())
+	c.AddCommand(a.controllerListCommand(), a.controllerRemoveCommand(), a.backupCommand(), a.restoreCommand(), a.checkCommand())
 	logger := a.logFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		log, err := logger()

@@ -112,6 +112,44 @@ func TestController_joinsByOneCommand(t *testing.T) {
 	a.stopped(t)
 }
 
+// A backup of a running controller makes another one, with the same CA and tokens,
+// which waits to be accepted.
+func TestController_isBackedUpAndRestored(t *testing.T) {
+	a := runController(t, nil, t.TempDir())
+	file, data := filepath.Join(t.TempDir(), "cloud.backup"), t.TempDir()
+	cairn := func(server running, args ...string) (int, string) {
+		out := &bytes.Buffer{}
+		env := map[string]string{"CAIRN_SERVER": server.url}
+		x := &app{in: strings.NewReader(""), out: out, err: out, getenv: func(k string) string { return env[k] }, now: time.Now, readFile: os.ReadFile}
+		return x.run(t.Context(), append(args, "--token-file", filepath.Join(a.data, "admin.token"), "--ca-file", filepath.Join(a.data, "ca.crt"))), out.String()
+	}
+	if code, out := cairn(a, "controller", "backup", file); code != exitOK {
+		t.Fatal(out)
+	}
+	if code, out := cairn(a, "controller", "backup", file); code != exitError || !strings.Contains(out, "already") {
+		t.Errorf("it wrote over a backup: %s", out)
+	}
+	if at, err := os.Stat(file); err != nil || at.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", at, err)
+	}
+	a.stopped(t)
+	x, _, errw := testApp(nil, "")
+	if code := x.run(t.Context(), []string{"controller", "restore", file, "--data", data}); code != exitOK {
+		t.Fatal(errw)
+	}
+	b := runController(t, nil, data)
+	defer b.stopped(t)
+	if code, out := cairn(b, "controller", "check"); code != exitOK || !strings.Contains(out, "is held") {
+		t.Errorf("it exited with %d: %s", code, out)
+	}
+	if code, out := cairn(b, "controller", "check", "--accept"); code != exitOK || !strings.Contains(out, "goes on") {
+		t.Errorf("it exited with %d: %s", code, out)
+	}
+	if code, out := cairn(b, "project", "create", "after"); code != exitOK {
+		t.Errorf("it exited with %d: %s", code, out)
+	}
+}
+
 // A host's token must not open the CA's key.
 func TestController_doesNotJoinWithTheTokenOfAHost(t *testing.T) {
 	a := runController(t, nil, t.TempDir(), "--name", "a")

@@ -22,5 +22,6 @@
 //	session.go lead.go lease.go   what lives as long as this process, or a day
 //	embedded.go peer.go members.go  an etcd in this process, which may be one of several
 //	latest.go controllers.go      what other controllers have acknowledged, and who they are
+//	held.go                       snapshots, and a store made from one, which is held
 //	schema.go agree.go            which version of the records is written, and what all processes share
 package store

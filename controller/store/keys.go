@@ -24,7 +24,7 @@ const (
 
 // listed are the prefixes whose records the copy in memory is made of. The
 // rest (claims, references) follows from the objects that hold them.
-var listed = []string{specPrefix, placementPrefix, statusPrefix, countPrefix, idemPrefix, alivePrefix, lifePrefix, fencePrefix, livePrefix, schemaKey}
+var listed = []string{specPrefix, placementPrefix, statusPrefix, countPrefix, idemPrefix, alivePrefix, lifePrefix, fencePrefix, livePrefix, clusterPrefix}
 
 func specKey(kind, project, id string) string {
 	if project == "" {

@@ -59,9 +59,6 @@ func (s *Etcd) listAt(ctx context.Context, rev int64) (*tables, error) {
 	t := newTables()
 	for _, p := range listed {
 		end := clientv3.GetPrefixRangeEnd(p)
-		if p == schemaKey {
-			end = schemaKey + "\x00"
-		}
 		for from := p; ; {
 			r, err := s.client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(listPage))
 			if err != nil {
@@ -246,6 +243,8 @@ func (s *Etcd) applyOther(t *tables, key string, e *clientv3.Event) error {
 		s.leaders.lost(key)
 	case key == schemaKey:
 		return applySchema(t, gone, e.Kv)
+	case key == heldKey:
+		return applyHeld(t, gone, e.Kv)
 	}
 	return nil
 }

@@ -171,6 +171,9 @@ func (s *Etcd) decide(st *stage, r *request) (*delta, error, bool) {
 	if err != nil {
 		return nil, err, true
 	}
+	if st.base.t.held != nil && !c.WhileHeld {
+		return nil, ErrHeld, true
+	}
 	d, err := st.prepare(c)
 	if err != nil {
 		return nil, err, true

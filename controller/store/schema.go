@@ -178,7 +178,7 @@ func (s *Etcd) sweep(ctx context.Context) error {
 	for {
 		left := false
 		_, err := s.Commit(ctx, func(v *View) (Change, error) {
-			var c Change
+			c := Change{WhileHeld: true}
 			left = false
 			v.t.objects.Scan(func(e *entry) bool {
 				if len(c.rewrite) == sweepChunk {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"io"
 	"iter"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -46,6 +47,9 @@ type Change struct {
 	// Fenced are the IDs of hosts whose fence in the view must still hold.
 	Fenced []string
 
+	// WhileHeld lets it through although the store is held; see Hold.
+	WhileHeld bool
+
 	rewrite []api.Object // records of an older schema, written again as they are
 }
 
@@ -87,6 +91,10 @@ type Store interface {
 	AddMember(ctx context.Context, peerURL string) (urls []string, err error)
 	// RemoveMember takes a member away. It never comes back; another may join in its place.
 	RemoveMember(ctx context.Context, id uint64) error
+	// Snapshot writes all that is in the embedded etcd, with all that was acknowledged before.
+	Snapshot(ctx context.Context, w io.Writer) error
+	// Release ends the hold of a store that was restored.
+	Release(ctx context.Context) error
 	// Close lets go of all leases and waits for what is under way.
 	Close() error
 }

@@ -24,6 +24,7 @@ type tables struct {
 	fences  *btree.Map[string, fence]          // host → that it is off for sure
 	live    *btree.Map[string, controllerInfo] // processes
 	schema  schemaRow
+	held    *Hold // nil unless it is
 
 	// copying guards copy, which marks the trees of both as shared.
 	copying sync.Mutex
@@ -107,7 +108,7 @@ func (t *tables) copy() *tables {
 	defer t.copying.Unlock()
 	return &tables{
 		objects: t.objects.Copy(), members: t.members.Copy(), refs: t.refs.Copy(), owners: t.owners.Copy(), counts: t.counts.Copy(),
-		idem: t.idem.Copy(), alive: t.alive.Copy(), lives: t.lives.Copy(), fences: t.fences.Copy(), live: t.live.Copy(), schema: t.schema,
+		idem: t.idem.Copy(), alive: t.alive.Copy(), lives: t.lives.Copy(), fences: t.fences.Copy(), live: t.live.Copy(), schema: t.schema, held: t.held,
 	}
 }
 
