@@ -19,14 +19,16 @@ import (
 // ControlPlane is what the agent needs of the control plane; api/client has it.
 type ControlPlane interface {
 	Renew(ctx context.Context, host, csr string) (api.JoinResponse, error)
-	Heartbeat(ctx context.Context, host string) error
+	// Heartbeat says that the host lives, and returns the revision at which it last
+	// came alive in the eyes of the control plane: its life.
+	Heartbeat(ctx context.Context, host string) (life int64, err error)
 	// Report says what is on the host, and returns the revision at which that is
 	// written down. seen is the revision of the desired state and of the reports
 	// before: a controller that has not come so far must not judge it.
 	Report(ctx context.Context, host string, seen int64, reports []api.Report) (int64, error)
 	// Desired yields the host's desired state as it changes. After an error it
-	// connects anew and says all again.
-	Desired(ctx context.Context, host string) iter.Seq2[[]api.DesiredItem, error]
+	// connects anew and says all again, never as it was before the revision seen.
+	Desired(ctx context.Context, host string, seen func() int64) iter.Seq2[[]api.DesiredItem, error]
 	// ImageData opens an image's bytes; a host names no project.
 	ImageData(ctx context.Context, project, image string, offset int64) (io.ReadCloser, error)
 }
@@ -57,6 +59,9 @@ type Options struct {
 	Missing []string
 	// Parallel is how many instances are worked on at once; default 4.
 	Parallel int
+	// Watchdog resets the machine when it is cut off and the agent does not stop what is
+	// exclusive; nil: there is none, and others have to say that this host is off.
+	Watchdog Watchdog
 	// OrphanGrace is how long what is nobody's is kept; default OrphanGrace.
 	OrphanGrace time.Duration
 
@@ -78,6 +83,9 @@ type Agent struct {
 	host     string // ID
 	desired  *desired
 	reporter *reporter
+	contact  *contact
+	armed    atomic.Bool // the watchdog is
+	idle     atomic.Bool // nothing exclusive runs here, or can start
 	listener net.Listener
 	inbox    chan message
 	snapshot atomic.Pointer[api.HostDesired] // for the console server and the saver
@@ -105,6 +113,7 @@ func New(o Options) (*Agent, error) {
 		inbox: make(chan message, 64), save: make(chan struct{}, 1),
 		reporter: newReporter(o.ControlPlane, o.Identity.HostID, o.Log, o.Rand),
 	}
+	a.reporter.saw(d.want.Revision)
 	a.publish()
 	if o.Listen != "" {
 		if a.listener, err = net.Listen("tcp", o.Listen); err != nil {
@@ -130,7 +139,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { a.watchDesired(ctx) })
 	wg.Go(func() { a.watchDomains(ctx) })
 	wg.Go(func() { a.watchNetwork(ctx) })
+	a.contact = newContact()
+	defer a.contact.end()
 	wg.Go(func() { a.heartbeat(ctx) })
+	if a.o.Watchdog != nil {
+		wg.Go(func() { a.keepWatchdog(ctx) })
+	}
 	wg.Go(func() { a.keepCertificate(ctx) })
 	wg.Go(func() { a.reporter.run(ctx) })
 	wg.Go(func() { a.saver(ctx) })

@@ -67,6 +67,7 @@ func (a *Agent) hostStatus(ctx context.Context) (api.HostStatus, error) {
 			*o.has = o.offers
 		}
 	}
+	s.SelfFencing = int(a.selfFencing().Seconds())
 	s.State = api.StateReady
 	if s.Versions == nil {
 		s.Versions = map[string]string{}

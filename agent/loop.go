@@ -50,7 +50,11 @@ func (l *loop) run(ctx context.Context) {
 	trims := 0
 	defer l.workers.Wait()
 	for {
+		l.drain()
 		next := l.pass(ctx)
+		if l.drain() {
+			continue // what came meanwhile comes before the time that passed meanwhile
+		}
 		timer, stop := timerAt(next, l.o.Now())
 		select {
 		case <-ctx.Done():
@@ -58,7 +62,7 @@ func (l *loop) run(ctx context.Context) {
 			return
 		case m := <-l.inbox:
 			l.handle(m)
-			l.drain()
+		case <-l.contact.changed:
 		case <-timer:
 		case <-trim.C:
 			if trims++; trims%fullPassTrims == 0 {
@@ -81,15 +85,18 @@ func timerAt(at, now time.Time) (<-chan time.Time, func()) {
 	return t.C, func() { t.Stop() }
 }
 
-// drain takes all that waits, so that many changes make one pass.
-func (l *loop) drain() {
+// drain takes all that waits, so that many changes make one pass. It tells whether
+// there was anything.
+func (l *loop) drain() (some bool) {
 	for {
 		select {
 		case m := <-l.inbox:
 			l.handle(m)
+		case <-l.contact.changed:
 		default:
-			return
+			return some
 		}
+		some = true
 	}
 }
 

@@ -21,6 +21,7 @@ type rig struct {
 	plane *plane
 	dir   Layout
 	stop  func()
+	dog   *fakeDog // nil: there is no watchdog
 }
 
 // start runs an agent on the world; what it has on the disk stays between runs.
@@ -29,10 +30,14 @@ func (r *rig) start() {
 	ctx, cancel := context.WithCancel(r.t.Context())
 	id := &Identity{HostID: "hst_a"}
 	id.cert.Store(farCertificate())
-	a, err := New(Options{
+	o := Options{
 		Layout: r.dir, Name: "h1", Identity: id, ControlPlane: r.plane, Drivers: r.world.drivers(), Underlay: testUnderlay,
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Rand: func() float64 { return 0.5 },
-	})
+	}
+	if r.dog != nil {
+		o.Watchdog = r.dog
+	}
+	a, err := New(o)
 	if err != nil {
 		r.t.Fatal(err)
 	}

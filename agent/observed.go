@@ -24,6 +24,13 @@ type Observed struct {
 	// that what is not in it is to go.
 	Synced bool
 
+	// Life is the revision at which the host came alive in the eyes of the control
+	// plane; 0: it may count as dead. CutOff: that may have been so for long.
+	Life   int64
+	CutOff bool
+	// Fences: the host has to stop what is exclusive once it is cut off.
+	Fences bool
+
 	Underlay Underlay
 	// Network is what was applied last; nil when that is not known to hold.
 	Network          *network.Desired

@@ -30,6 +30,7 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	want := l.desired.want
 	l.settle(&have, now)
 	actions := Plan(want, have, now)
+	l.idle.Store(idle(want, have))
 	l.work(ctx, actions)
 	have.Network, have.Guests, have.NetworkNotBefore = l.network, l.guests, l.netNot
 	have.NetworkHolds = l.networkHolds()
@@ -46,6 +47,8 @@ func (l *loop) observe(ctx context.Context) (Observed, error) {
 		Domains: map[string]Domain{}, Memory: map[string]Memory{}, UnusedSince: l.unused,
 		Grace: l.o.OrphanGrace,
 	}
+	have.Life, have.CutOff = l.contact.now()
+	have.Fences = l.o.Watchdog != nil
 	domains, err := l.o.Drivers.Hypervisor.Domains(ctx)
 	if err != nil {
 		return have, err

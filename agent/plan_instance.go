@@ -94,6 +94,11 @@ func (p *planner) define(w api.HostInstance, d Domain, defined bool) (mark Mark,
 
 // on plans an instance that is to run.
 func (p *planner) on(w api.HostInstance, d Domain, defined bool, mark Mark, fresh bool) {
+	if defined && d.State == DomainRunning && w.Exclusive && p.have.Fences && p.have.CutOff {
+		mark.Power = MarkOff // by us: it starts again once there is contact
+		p.do(SetMark{target{w.ID}, mark, "the host is cut off"}, Destroy{target{w.ID}, "the host is cut off, and it may be started elsewhere"})
+		return
+	}
 	if defined && d.State == DomainRunning {
 		p.running(w, mark)
 		return
@@ -105,7 +110,7 @@ func (p *planner) on(w api.HostInstance, d Domain, defined bool, mark Mark, fres
 		}
 		return
 	}
-	if p.now.Before(p.have.Memory[w.ID].StartNotBefore) || len(w.Ports) > 0 && !p.netOK {
+	if p.now.Before(p.have.Memory[w.ID].StartNotBefore) || len(w.Ports) > 0 && !p.netOK || !mayStart(p.want, p.have, w) {
 		return
 	}
 	mark.Power, mark.Reboots, mark.RebootAsked, mark.StartedAt = MarkOn, max(w.Reboots, mark.Reboots), 0, p.now

@@ -20,11 +20,12 @@ type plane struct {
 	calls    int
 	reports  int // objects in all calls
 	beats    int
+	life     int64 // what heartbeats are answered; 0: they are not
 	down     bool
 }
 
 func newPlane() *plane {
-	return &plane{stream: make(chan message), said: map[string]api.Report{}, messages: map[string][]string{}}
+	return &plane{stream: make(chan message), said: map[string]api.Report{}, messages: map[string][]string{}, life: 1}
 }
 
 func (p *plane) Renew(context.Context, string, string) (api.JoinResponse, error) {
@@ -35,11 +36,21 @@ func (p *plane) ImageData(context.Context, string, string, int64) (io.ReadCloser
 	return nil, errFake
 }
 
-func (p *plane) Heartbeat(context.Context, string) error {
+func (p *plane) Heartbeat(context.Context, string) (int64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.life == 0 {
+		return 0, errFake
+	}
 	p.beats++
-	return nil
+	return p.life, nil
+}
+
+// answer sets what heartbeats are answered from now on.
+func (p *plane) answer(life int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.life = life
 }
 
 func (p *plane) Report(_ context.Context, _ string, _ int64, rs []api.Report) (int64, error) {
@@ -60,7 +71,7 @@ func (p *plane) Report(_ context.Context, _ string, _ int64, rs []api.Report) (i
 	return 0, nil
 }
 
-func (p *plane) Desired(ctx context.Context, _ string) iter.Seq2[[]api.DesiredItem, error] {
+func (p *plane) Desired(ctx context.Context, _ string, _ func() int64) iter.Seq2[[]api.DesiredItem, error] {
 	return func(yield func([]api.DesiredItem, error) bool) {
 		for {
 			select {
@@ -93,4 +104,3 @@ func all(d api.HostDesired) []api.DesiredItem {
 func setInstance(i api.HostInstance) message {
 	return message{items: []api.DesiredItem{{Op: "set", Kind: api.KindInstance, ID: i.ID, Instance: &i}}}
 }
-

@@ -74,7 +74,7 @@ func instanceState(w api.HostInstance, d Domain, defined, onDisk bool, m Memory)
 // conditions judges an instance. A failure shows in the condition that it breaks.
 func conditions(want api.HostDesired, have Observed, w api.HostInstance, d Domain, defined bool) []api.Condition {
 	m := have.Memory[w.ID]
-	cs := []api.Condition{imageCondition(have, w), diskCondition(have, w), networkCondition(want, have, w), runningCondition(w, d, defined, m)}
+	cs := []api.Condition{imageCondition(have, w), diskCondition(have, w), networkCondition(want, have, w), runningCondition(want, have, w, d, defined)}
 	if w.Deleting {
 		cs = cs[3:]
 	}
@@ -117,7 +117,8 @@ func networkCondition(want api.HostDesired, have Observed, w api.HostInstance) a
 	}
 }
 
-func runningCondition(w api.HostInstance, d Domain, defined bool, m Memory) api.Condition {
+func runningCondition(want api.HostDesired, have Observed, w api.HostInstance, d Domain, defined bool) api.Condition {
+	m := have.Memory[w.ID]
 	c := api.Condition{Type: Running}
 	on := defined && d.State == DomainRunning
 	switch {
@@ -133,6 +134,8 @@ func runningCondition(w api.HostInstance, d Domain, defined bool, m Memory) api.
 		c.Reason, c.Message = "GuestShutdown", "the guest switched itself off; start the instance to run it again"
 	case m.CrashSeen:
 		c.Reason, c.Message = "Crashed", "the guest crashed; it is started again by itself"
+	case !mayStart(want, have, w):
+		c.Reason, c.Message = "WaitingForContact", "it is started when the control plane has said that it is still this host's"
 	default:
 		c.Reason, c.Message = "Starting", "the instance is being started"
 	}

@@ -29,7 +29,7 @@ func (a *Agent) send(ctx context.Context, m message) bool {
 
 func (a *Agent) watchDesired(ctx context.Context) {
 	down := false
-	for items, err := range a.o.ControlPlane.Desired(ctx, a.host) {
+	for items, err := range a.o.ControlPlane.Desired(ctx, a.host, a.reporter.seen.Load) {
 		if err != nil && !down {
 			a.o.Log.Warn("the control plane is away; the host goes on by what it knows", "error", err)
 		}
@@ -73,8 +73,10 @@ func (a *Agent) heartbeat(ctx context.Context) {
 	failed := false
 	for {
 		bound, cancel := context.WithTimeout(ctx, heartbeatEvery)
-		err := a.o.ControlPlane.Heartbeat(bound, a.host)
+		heard := a.contact.send()
+		life, err := a.o.ControlPlane.Heartbeat(bound, a.host)
 		cancel()
+		heard(life)
 		if err != nil && !failed && ctx.Err() == nil {
 			a.o.Log.Warn("a heartbeat did not arrive", "error", err)
 		}

@@ -200,7 +200,7 @@ func (c *cloud) host(name string, cpus, memory, disk int64) string {
 	if err != nil {
 		c.Fatal(err)
 	}
-	if err := c.b.Heartbeat(c.ctx, r.HostID); err != nil {
+	if _, err := c.b.Heartbeat(c.ctx, r.HostID); err != nil {
 		c.Fatal(err)
 	}
 	s := &api.HostStatus{Address: "192.0.2.1", Architecture: "x86_64", CPUs: cpus, MemoryMiB: memory + 1024, DiskGiB: disk + 5}

@@ -42,7 +42,7 @@ func unsubscribe(m map[string]map[*feed]bool, key string, s *feed) {
 
 // next takes what is dirty and returns what differs from what was sent.
 func (f *feeds) next(ctx context.Context, s *feed, sent *told, first bool) ([]api.DesiredItem, error) {
-	dirty, all := f.take(s)
+	dirty, all, tell := f.take(s)
 	v, err := f.store.View(ctx, 0)
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (f *feeds) next(ctx context.Context, s *feed, sent *told, first bool) ([]ap
 	for _, n := range went {
 		sent.forget(n)
 	}
-	if first || len(items) > 0 {
+	if first || tell || len(items) > 0 {
 		items = append(items, api.DesiredItem{Op: "synced", Revision: v.Revision()})
 	}
 	return items, nil
@@ -89,12 +89,12 @@ func add(dirty map[item]bool, items []item) {
 	}
 }
 
-func (f *feeds) take(s *feed) (dirty map[item]bool, all bool) {
+func (f *feeds) take(s *feed) (dirty map[item]bool, all, tell bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	dirty, all = s.dirty, s.all
-	s.dirty, s.all = map[item]bool{}, false
-	return dirty, all
+	dirty, all, tell = s.dirty, s.all, s.tell
+	s.dirty, s.all, s.tell = map[item]bool{}, false, false
+	return dirty, all, tell
 }
 
 // subscribeTo makes the stream hear of the networks that its host is in.

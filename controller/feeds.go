@@ -25,6 +25,7 @@ type feeds struct {
 	byNet   map[string]map[*feed]bool
 	stamps  map[string]stamp  // instances and ports as last seen, to tell a status from a change
 	address map[string]string // of hosts
+	lives   map[string]int64  // of hosts
 }
 
 // stamp is what of an instance or port matters to hosts.
@@ -37,10 +38,11 @@ type stamp struct {
 	target             string
 	targetEpoch        int64
 	sending, cancelled bool
+	held               bool
 }
 
 func stampOf(i *api.Instance) stamp {
-	s := stamp{revision: i.Revision, host: i.Placement.Host, epoch: i.Placement.Epoch}
+	s := stamp{revision: i.Revision, host: i.Placement.Host, epoch: i.Placement.Epoch, held: i.Placement.Held}
 	if t := i.Placement.Target; t != nil {
 		s.target, s.targetEpoch, s.sending, s.cancelled = t.Host, t.Epoch, sending(i), t.Cancelled
 	}
@@ -54,11 +56,12 @@ type feed struct {
 	// under feeds.mu:
 	dirty map[item]bool
 	all   bool // everything may have changed
+	tell  bool // also that nothing has
 	nets  map[string]bool
 }
 
 func newFeeds(s store.Store, log *slog.Logger) *feeds {
-	return &feeds{store: s, log: log, byHost: map[string]map[*feed]bool{}, byNet: map[string]map[*feed]bool{}, stamps: map[string]stamp{}, address: map[string]string{}}
+	return &feeds{store: s, log: log, byHost: map[string]map[*feed]bool{}, byNet: map[string]map[*feed]bool{}, stamps: map[string]stamp{}, address: map[string]string{}, lives: map[string]int64{}}
 }
 
 // run follows the store until ctx ends.
@@ -72,12 +75,14 @@ func (f *feeds) reset(v api.View) {
 	defer f.mu.Unlock()
 	clear(f.stamps)
 	clear(f.address)
+	clear(f.lives)
 	for o := range v.List(api.KindHost, "", "") {
 		f.address[o.GetMeta().ID] = o.(*api.Host).Status.Address
+		f.lives[o.GetMeta().ID] = v.Life(o.GetMeta().ID)
 	}
 	for _, streams := range f.byHost {
 		for s := range streams {
-			s.all = true
+			s.all, s.tell = true, true
 			s.wake()
 		}
 	}
@@ -136,6 +141,15 @@ func (f *feeds) seeInstance(i *api.Instance, gone bool) {
 
 func (f *feeds) seeHost(v api.View, h *api.Host, gone bool) {
 	f.dirtyHost(h.ID, item{api.KindHost, h.ID})
+	if life := v.Life(h.ID); life != f.lives[h.ID] { // it waits for a state as new as its life
+		f.lives[h.ID] = life
+		for s := range f.byHost[h.ID] {
+			s.tell = true
+		}
+	}
+	if gone {
+		delete(f.lives, h.ID)
+	}
 	before := f.address[h.ID]
 	if before == h.Status.Address && !gone {
 		return
@@ -226,8 +240,12 @@ func ctxErr(ctx context.Context, err error) error {
 }
 
 // Desired implements rest.Backend.
-func (b *Backend) Desired(ctx context.Context, host string, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error] {
+func (b *Backend) Desired(ctx context.Context, host string, seen int64, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error] {
 	return func(yield func([]api.DesiredItem, error) bool) {
+		if err := b.reached(ctx, seen); err != nil {
+			yield(nil, err)
+			return
+		}
 		s := b.feeds.open(host)
 		defer b.feeds.closeFeed(s)
 		sent := newTold()

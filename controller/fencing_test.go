@@ -84,7 +84,7 @@ func (c *cloud) fencing(w *clockwork, s Fencer) {
 
 func (c *cloud) silence(host string) {
 	c.Helper()
-	if err := c.store.SetAlive(c.ctx, host, false); err != nil {
+	if _, err := c.store.SetAlive(c.ctx, host, false); err != nil {
 		c.Fatal(err)
 	}
 	c.until("it is silent", func(v api.View) bool { return !v.Alive(host) })
@@ -104,7 +104,7 @@ func TestFence_onlyWhoIsSilentAndOnlyForThatSilence(t *testing.T) {
 	if h.Status.State != api.StateLost || h.Fence == nil || h.Fence.By != api.FencedByAdministrator {
 		t.Errorf("state %s, fence %+v", h.Status.State, h.Fence)
 	}
-	if err := c.b.Heartbeat(c.ctx, id); err != nil {
+	if _, err := c.b.Heartbeat(c.ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	c.until("it is back", func(v api.View) bool {
@@ -150,7 +150,7 @@ func TestFencing_whoComesBackIsLeftAlone(t *testing.T) {
 	if d := <-w.asked; d != 2*time.Minute {
 		t.Fatalf("it waits %s", d)
 	}
-	if err := c.b.Heartbeat(c.ctx, id); err != nil {
+	if _, err := c.b.Heartbeat(c.ctx, id); err != nil {
 		t.Fatal(err)
 	}
 	c.until("it is back", func(v api.View) bool { return v.Alive(id) })

@@ -22,7 +22,7 @@ type heartbeats struct {
 	now   func() time.Time
 	timer Timer
 	log   *slog.Logger
-	set   func(ctx context.Context, host string, alive bool) error
+	set   func(ctx context.Context, host string, alive bool) (life int64, err error)
 
 	mu    sync.Mutex
 	order *list.List // of *beat, the longest silent first
@@ -36,24 +36,28 @@ type beat struct {
 	held bool // the lease is held; false after a failure to take it
 }
 
-func newHeartbeats(now func() time.Time, timer Timer, log *slog.Logger, set func(context.Context, string, bool) error) *heartbeats {
+func newHeartbeats(now func() time.Time, timer Timer, log *slog.Logger, set func(context.Context, string, bool) (int64, error)) *heartbeats {
 	return &heartbeats{now: now, timer: timer, log: log, set: set, order: list.New(), hosts: map[string]*list.Element{}, woken: make(chan struct{}, 1)}
 }
 
 // Heartbeat implements rest.Backend.
-func (b *Backend) Heartbeat(ctx context.Context, host string) error {
+func (b *Backend) Heartbeat(ctx context.Context, host string) (life int64, err error) {
 	v, err := b.store.View(ctx, 0)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if v.Get(api.KindHost, host) == nil {
-		return api.NotFound(api.KindHost, host)
+		return 0, api.NotFound(api.KindHost, host)
 	}
-	return b.beats.beat(ctx, host, v.Alive(host))
+	if v.Alive(host) {
+		life = v.Life(host)
+	}
+	return b.beats.beat(ctx, host, life)
 }
 
-// beat notes the beat, and takes the host's lease where this process does not hold it.
-func (h *heartbeats) beat(ctx context.Context, host string, shown bool) error {
+// beat notes the beat, and takes the host's lease where this process does not hold
+// it. shown is the life that the host is shown in; 0: it is not alive.
+func (h *heartbeats) beat(ctx context.Context, host string, shown int64) (life int64, err error) {
 	h.mu.Lock()
 	e := h.hosts[host]
 	if e == nil {
@@ -63,7 +67,7 @@ func (h *heartbeats) beat(ctx context.Context, host string, shown bool) error {
 	b := e.Value.(*beat)
 	b.last = h.now()
 	h.order.MoveToBack(e)
-	take := !b.held || !shown
+	take := !b.held || shown == 0
 	b.held = true
 	h.mu.Unlock()
 	select {
@@ -71,15 +75,14 @@ func (h *heartbeats) beat(ctx context.Context, host string, shown bool) error {
 	default:
 	}
 	if !take {
-		return nil
+		return shown, nil
 	}
-	if err := h.set(ctx, host, true); err != nil {
+	if life, err = h.set(ctx, host, true); err != nil {
 		h.mu.Lock()
 		b.held = false
 		h.mu.Unlock()
-		return err
 	}
-	return nil
+	return life, err
 }
 
 // run lets go of the leases of hosts that fell silent, until ctx ends.
@@ -88,7 +91,7 @@ func (h *heartbeats) run(ctx context.Context) {
 		wait, silent := h.next()
 		for _, host := range silent {
 			h.log.Warn("a host fell silent", "host", host, "for", silence)
-			if err := h.set(ctx, host, false); err != nil && ctx.Err() == nil {
+			if _, err := h.set(ctx, host, false); err != nil && ctx.Err() == nil {
 				h.log.Error("mark a host as silent", "host", host, "err", err)
 			}
 		}

@@ -18,20 +18,28 @@ type leases struct {
 	fail error
 }
 
-func (l *leases) set(_ context.Context, host string, alive bool) error {
+func (l *leases) set(_ context.Context, host string, alive bool) (int64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
-		return l.fail
+		return 0, l.fail
 	}
 	l.done = append(l.done, map[bool]string{true: "+", false: "-"}[alive]+host)
-	return nil
+	return int64(len(l.done)), nil
 }
 
 func (l *leases) seen() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.done)
+}
+
+// lifeShown is a life that a view shows, or none.
+func lifeShown(yes bool) int64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 func realTimer(d time.Duration) (<-chan time.Time, func()) {
@@ -50,7 +58,7 @@ func TestHeartbeats_aSilentHostLosesItsLeaseOnce(t *testing.T) {
 		defer wg.Wait()
 		defer cancel()
 		beat := func(host string, shown bool) {
-			if err := h.beat(ctx, host, shown); err != nil {
+			if _, err := h.beat(ctx, host, lifeShown(shown)); err != nil {
 				t.Error(err)
 			}
 		}
@@ -88,7 +96,7 @@ func TestHeartbeats_takeTheLeaseAgainWhereItIsNotShown(t *testing.T) {
 	l := &leases{}
 	h := newHeartbeats(time.Now, realTimer, slog.New(slog.DiscardHandler), l.set)
 	for _, shown := range []bool{false, true, true, false} { // the last: another process let it go
-		if err := h.beat(t.Context(), "a", shown); err != nil {
+		if _, err := h.beat(t.Context(), "a", lifeShown(shown)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,11 +104,11 @@ func TestHeartbeats_takeTheLeaseAgainWhereItIsNotShown(t *testing.T) {
 		t.Errorf("leases: %v", got)
 	}
 	l.fail = errors.New("no quorum")
-	if err := h.beat(t.Context(), "b", false); err == nil {
+	if _, err := h.beat(t.Context(), "b", 0); err == nil {
 		t.Error("a beat that could not be noted was accepted")
 	}
 	l.fail = nil
-	if err := h.beat(t.Context(), "b", true); err != nil || len(l.seen()) != 3 {
+	if _, err := h.beat(t.Context(), "b", 1); err != nil || len(l.seen()) != 3 {
 		t.Errorf("after a failure the lease is not taken: %v, %v", l.seen(), err)
 	}
 }

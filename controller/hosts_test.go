@@ -178,11 +178,12 @@ func TestHosts_theirStateFollowsTheirHeartbeat(t *testing.T) {
 		})
 	}
 	state(api.StateReady, "HostReady")
-	if err := c.store.SetAlive(c.ctx, id, false); err != nil {
+	if _, err := c.store.SetAlive(c.ctx, id, false); err != nil {
 		t.Fatal(err)
 	}
 	state(api.StateNotReady, "HostNotReady")
-	refused(t, c.b.Heartbeat(c.ctx, "hst_none"), 404, "not_found", "")
+	_, err := c.b.Heartbeat(c.ctx, "hst_none")
+	refused(t, err, 404, "not_found", "")
 }
 
 // wanted is what a host's agent knows, from its stream.
@@ -208,7 +209,7 @@ func (c *cloud) follow(host string) <-chan []api.DesiredItem {
 	out, done := make(chan []api.DesiredItem), make(chan struct{})
 	go func() {
 		defer close(done)
-		for items, err := range c.b.Desired(ctx, host, nil) {
+		for items, err := range c.b.Desired(ctx, host, 0, nil) {
 			if err != nil {
 				c.Error(err)
 				return

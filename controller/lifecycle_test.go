@@ -171,7 +171,7 @@ func TestDelete_byForceWhereTheHostIsLost(t *testing.T) {
 	refused(t, err, 409, "in_use", "")
 	_, err = c.b.Delete(c.ctx, c.write(), api.KindInstance, id, true)
 	refused(t, err, 409, "host_alive", "force")
-	if err := c.store.SetAlive(c.ctx, host, false); err != nil {
+	if _, err := c.store.SetAlive(c.ctx, host, false); err != nil {
 		t.Fatal(err)
 	}
 	c.until("the host is silent", func(v api.View) bool { return !v.Alive(host) })

@@ -155,7 +155,7 @@ func TestMigrate_whatComesToNothingLeavesNothing(t *testing.T) {
 			m.say(m.to, 2, api.StateStarting, api.Migration{Epoch: 2, Incoming: api.IncomingFailed, Message: "disk full"})
 		}},
 		{"the target goes silent before it is ready", "TargetSilent", false, func(m *moving) {
-			if err := m.store.SetAlive(m.ctx, m.to, false); err != nil {
+			if _, err := m.store.SetAlive(m.ctx, m.to, false); err != nil {
 				m.Fatal(err)
 			}
 			m.until("that is seen", func(v api.View) bool { return !v.Alive(m.to) })

@@ -43,7 +43,7 @@ type plane struct {
 func (p *plane) Renew(context.Context, string, string) (api.JoinResponse, error) {
 	return api.JoinResponse{}, errors.New("not now")
 }
-func (p *plane) Heartbeat(context.Context, string) error { return nil }
+func (p *plane) Heartbeat(context.Context, string) (int64, error) { return 1, nil }
 
 func (p *plane) Report(ctx context.Context, _ string, _ int64, rs []api.Report) (int64, error) {
 	for _, r := range rs {
@@ -55,7 +55,7 @@ func (p *plane) Report(ctx context.Context, _ string, _ int64, rs []api.Report) 
 	return 0, nil
 }
 
-func (p *plane) Desired(ctx context.Context, _ string) iter.Seq2[[]api.DesiredItem, error] {
+func (p *plane) Desired(ctx context.Context, _ string, _ func() int64) iter.Seq2[[]api.DesiredItem, error] {
 	return func(yield func([]api.DesiredItem, error) bool) {
 		for {
 			select {

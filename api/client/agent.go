@@ -85,16 +85,39 @@ func (c *Client) Renew(ctx context.Context, host, csr string) (a api.JoinRespons
 	return a, nil
 }
 
-// Heartbeat says that the host lives. It is one attempt with each server: the
-// next beat is the next attempt.
-func (c *Client) Heartbeat(ctx context.Context, host string) (err error) {
+// headerRevision says up to where somebody has seen the cloud.
+const headerRevision = "Cairn-Revision"
+
+func revisionOf(r *Response) int64 {
+	rev, err := strconv.ParseInt(r.Header.Get(headerRevision), 10, 64)
+	if err != nil {
+		return 0 // it does not say
+	}
+	return rev
+}
+
+func seenHeader(seen int64) http.Header {
+	h := http.Header{}
+	if seen > 0 {
+		h.Set(headerRevision, strconv.FormatInt(seen, 10))
+	}
+	return h
+}
+
+// Heartbeat says that the host lives, and returns the revision at which it last
+// came alive. It is one attempt with each server: the next beat is the next attempt.
+func (c *Client) Heartbeat(ctx context.Context, host string) (life int64, err error) {
 	for range c.bases {
-		_, _, err = c.once(ctx, Request{Method: http.MethodPut, Path: hostPath(host, "heartbeat")})
-		if err == nil || !again(err) || ctx.Err() != nil {
-			return err
+		var r *Response
+		r, _, err = c.once(ctx, Request{Method: http.MethodPut, Path: hostPath(host, "heartbeat")})
+		if err == nil {
+			return revisionOf(r), nil
+		}
+		if !again(err) || ctx.Err() != nil {
+			return 0, err
 		}
 	}
-	return err
+	return 0, err
 }
 
 // reportsPerRequest keeps a request far below the server's limit of 16 MiB.
@@ -109,17 +132,12 @@ func (c *Client) Report(ctx context.Context, host string, seen int64, reports []
 		if err != nil {
 			return revision, err
 		}
-		r := Request{Method: http.MethodPost, Path: hostPath(host, "report"), Body: b, Header: http.Header{}}
-		if seen > 0 {
-			r.Header.Set("Cairn-Revision", strconv.FormatInt(seen, 10))
-		}
+		r := Request{Method: http.MethodPost, Path: hostPath(host, "report"), Body: b, Header: seenHeader(seen)}
 		resp, err := c.Do(ctx, r)
 		if err != nil {
 			return revision, fmt.Errorf("report of host %s: %w", host, err)
 		}
-		if rev, err := strconv.ParseInt(resp.Header.Get("Cairn-Revision"), 10, 64); err == nil {
-			revision = max(revision, rev)
-		}
+		revision = max(revision, revisionOf(resp))
 		reports = reports[n:]
 	}
 	return revision, nil
@@ -128,10 +146,16 @@ func (c *Client) Report(ctx context.Context, host string, seen int64, reports []
 // Desired yields the host's desired state, first all of it and then each
 // difference, for as long as ctx lives. An error says that the connection was
 // lost or refused; whoever goes on gets a new one, which begins with all again.
-func (c *Client) Desired(ctx context.Context, host string) iter.Seq2[[]api.DesiredItem, error] {
+// seen, where it is not nil, gives the revision that the host has seen: a
+// controller that is behind it is refused as one that does not answer.
+func (c *Client) Desired(ctx context.Context, host string, seen func() int64) iter.Seq2[[]api.DesiredItem, error] {
 	return func(yield func([]api.DesiredItem, error) bool) {
 		for failures := 1; ctx.Err() == nil; failures++ {
-			for e, err := range c.events(ctx, Request{Method: http.MethodGet, Path: hostPath(host, "desired")}) {
+			r := Request{Method: http.MethodGet, Path: hostPath(host, "desired")}
+			if seen != nil {
+				r.Header = seenHeader(seen())
+			}
+			for e, err := range c.events(ctx, r) {
 				var items []api.DesiredItem
 				if err == nil {
 					if e.Event != "items" {

@@ -244,7 +244,7 @@ func TestDesired_connectsAgainAndTellsOfTheLoss(t *testing.T) {
 		fmt.Fprintf(w, "event: bookmark\ndata: []\n\nevent: items\ndata: [{\"op\":\"synced\",\"revision\":%d}]\n\n", n)
 	})
 	var got []string
-	for items, err := range c.Desired(context.Background(), "hst_1") {
+	for items, err := range c.Desired(context.Background(), "hst_1", nil) {
 		if err != nil {
 			got = append(got, "lost")
 			continue

@@ -52,7 +52,7 @@ func TestSeveral_goesToTheNextThatAnswersAndStays(t *testing.T) {
 		n, before := 0, 0
 		c := several(t, func(w http.ResponseWriter, r *http.Request) { before++; first(w, r) }, answers(204, &n))
 		for range 3 {
-			if err := c.Heartbeat(t.Context(), "h"); err != nil {
+			if _, err := c.Heartbeat(t.Context(), "h"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -80,7 +80,7 @@ func TestSeveral_aRefusalIsAnAnswer(t *testing.T) {
 	first, second := 0, 0
 	c := several(t, answers(403, &first), answers(204, &second))
 	var p *api.Problem
-	if err := c.Heartbeat(t.Context(), "h"); !errors.As(err, &p) || p.Status != 403 || second != 0 {
+	if _, err := c.Heartbeat(t.Context(), "h"); !errors.As(err, &p) || p.Status != 403 || second != 0 {
 		t.Errorf("got %v; the second server was asked %d times", err, second)
 	}
 }
@@ -88,7 +88,7 @@ func TestSeveral_aRefusalIsAnAnswer(t *testing.T) {
 func TestSeveral_endsWhereNoneAnswers(t *testing.T) {
 	busy := 0
 	c := several(t, dead, answers(503, &busy))
-	if err := c.Heartbeat(t.Context(), "h"); err == nil || busy != 1 {
+	if _, err := c.Heartbeat(t.Context(), "h"); err == nil || busy != 1 {
 		t.Errorf("no server serves, and the error is %v; the busy one was asked %d times", err, busy)
 	}
 }
@@ -102,7 +102,7 @@ func TestSeveral_aStreamMovesOn(t *testing.T) {
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	for items, err := range c.Desired(ctx, "h") {
+	for items, err := range c.Desired(ctx, "h", nil) {
 		if err == nil {
 			if len(items) != 1 || items[0].Revision != 7 {
 				t.Errorf("got %+v", items)

@@ -135,7 +135,11 @@ func (c *Client) events(ctx context.Context, r Request) iter.Seq2[sseEvent, erro
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		r.Stream = true
-		r.Header = http.Header{"Accept": {"text/event-stream"}}
+		r.Header = r.Header.Clone()
+		if r.Header == nil {
+			r.Header = http.Header{}
+		}
+		r.Header.Set("Accept", "text/event-stream")
 		resp, _, err := c.once(ctx, r)
 		if err != nil {
 			yield(sseEvent{}, err)

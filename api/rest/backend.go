@@ -33,11 +33,12 @@ type Backend interface {
 	// The agent's side. The host is that of the caller's certificate.
 	Join(ctx context.Context, r api.JoinRequest) (api.JoinResponse, error)
 	Renew(ctx context.Context, host string, csrPEM string) (api.JoinResponse, error)
-	Heartbeat(ctx context.Context, host string) error
+	// Heartbeat returns the revision at which the host last came alive.
+	Heartbeat(ctx context.Context, host string) (life int64, err error)
 	Report(ctx context.Context, host string, seen int64, reports []api.Report) (revision int64, err error)
-	// Desired yields the host's desired state: all of it, then each difference,
-	// and nothing at each tick.
-	Desired(ctx context.Context, host string, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error]
+	// Desired yields the host's desired state, not older than the revision that the
+	// host has seen: all of it, then each difference, and nothing at each tick.
+	Desired(ctx context.Context, host string, seen int64, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error]
 
 	// The control plane itself.
 	Controllers(ctx context.Context) ([]api.Controller, error)

@@ -73,9 +73,11 @@ func (c *call) heartbeat() error {
 	if err := c.ownHost(); err != nil {
 		return err
 	}
-	if err := c.backend.Heartbeat(c.context(), c.who.Host); err != nil {
+	life, err := c.backend.Heartbeat(c.context(), c.who.Host)
+	if err != nil {
 		return err
 	}
+	c.header().Set(headerRevision, strconv.FormatInt(life, 10))
 	c.echo.Response().WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -119,6 +121,10 @@ func (c *call) desired() error {
 	if err := c.ownHost(); err != nil {
 		return err
 	}
+	seen, err := c.seenRevision()
+	if err != nil {
+		return err
+	}
 	s := c.stream()
 	ctx, cancel := context.WithCancel(c.context())
 	defer cancel()
@@ -126,7 +132,7 @@ func (c *call) desired() error {
 	ticks, stop := c.newTicker(heartbeat)
 	defer stop()
 	// The backend runs in this goroutine: there is such a stream for every host.
-	for items, err := range c.backend.Desired(ctx, c.who.Host, ticks) {
+	for items, err := range c.backend.Desired(ctx, c.who.Host, seen, ticks) {
 		switch {
 		case err != nil:
 		case len(items) > 0:

@@ -124,7 +124,7 @@ func TestHost_opensItsOwnRoutesAndNothingElse(t *testing.T) {
 	c.put(h2)
 	cl := agentClient(t, ca, url, ca.issue("cairn:host", h1.ID))
 
-	if err := cl.Heartbeat(ctx, h1.ID); err != nil {
+	if _, err := cl.Heartbeat(ctx, h1.ID); err != nil {
 		t.Error(err)
 	}
 	if _, err := cl.Report(ctx, h1.ID, 0, []api.Report{{Kind: api.KindHost, ID: h1.ID, Host: &api.HostStatus{}}}); err != nil {
@@ -133,14 +133,14 @@ func TestHost_opensItsOwnRoutesAndNothingElse(t *testing.T) {
 	if a, err := cl.Renew(ctx, h1.ID, "csr"); err != nil || a.HostID != h1.ID {
 		t.Errorf("%+v %v", a, err)
 	}
-	for items, err := range cl.Desired(ctx, h1.ID) {
+	for items, err := range cl.Desired(ctx, h1.ID, nil) {
 		if err != nil || len(items) != 2 || items[0].ID != h1.ID || items[1].Op != "synced" {
 			t.Errorf("%+v %v", items, err)
 		}
 		break
 	}
 	for what, err := range map[string]error{
-		"another's heartbeat": cl.Heartbeat(ctx, h2.ID),
+		"another's heartbeat": errorOf(cl.Heartbeat(ctx, h2.ID)),
 		"another's reports":   errorOf(cl.Report(ctx, h2.ID, 0, []api.Report{{}})),
 		"another's renewal":   second(cl.Renew(ctx, h2.ID, "csr")),
 		"a list":              second(cl.ListPage(ctx, api.Kinds[0], client.ListOptions{}, "")),
@@ -150,22 +150,22 @@ func TestHost_opensItsOwnRoutesAndNothingElse(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	for _, err := range cl.Desired(ctx, h2.ID) {
+	for _, err := range cl.Desired(ctx, h2.ID, nil) {
 		if !client.IsCode(err, "not_your_host") {
 			t.Error(err)
 		}
 		break
 	}
 	stranger := agentClient(t, ca, url, ca.issue("cairn:host", "hst_gone"))
-	if err := stranger.Heartbeat(ctx, "hst_gone"); !client.IsCode(err, "unauthenticated") {
+	if _, err := stranger.Heartbeat(ctx, "hst_gone"); !client.IsCode(err, "unauthenticated") {
 		t.Errorf("a host that is not in the cloud: %v", err)
 	}
 	controller := agentClient(t, ca, url, ca.issue("cairn:controller", h1.ID))
-	if err := controller.Heartbeat(ctx, h1.ID); !client.IsCode(err, "unauthenticated") {
+	if _, err := controller.Heartbeat(ctx, h1.ID); !client.IsCode(err, "unauthenticated") {
 		t.Errorf("a controller's certificate: %v", err)
 	}
 	foreign := agentClient(t, ca, url, newAuthority(t).issue("cairn:host", h1.ID))
-	if err := foreign.Heartbeat(ctx, h1.ID); err == nil {
+	if _, err := foreign.Heartbeat(ctx, h1.ID); err == nil {
 		t.Error("a certificate of another CA was let in")
 	}
 }

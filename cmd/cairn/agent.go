@@ -18,6 +18,7 @@ import (
 	"github.com/cairn-cloud/cairn/agent/disk"
 	"github.com/cairn-cloud/cairn/agent/guest"
 	"github.com/cairn-cloud/cairn/agent/libvirt"
+	"github.com/cairn-cloud/cairn/agent/watchdog"
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/api/client"
 	"github.com/cairn-cloud/cairn/network/linux"
@@ -30,6 +31,7 @@ type agentFlags struct {
 	underlay                   string
 	listen                     string
 	libvirtURI, virtualization string
+	watchdog                   string
 	size                       api.Size
 	orphanGrace                time.Duration
 }
@@ -41,6 +43,7 @@ func (f *agentFlags) addHost(c *cobra.Command) {
 	c.Flags().StringVar(&f.underlay, "underlay", "", "this host's address for tunnels to other hosts (default: the one of the default route)")
 	c.Flags().StringVar(&f.libvirtURI, "libvirt", "qemu:///system", "URI of libvirt")
 	c.Flags().StringVar(&f.virtualization, "virtualization", "auto", "kvm; qemu, which needs no KVM and is slow; or auto: kvm where there is one")
+	c.Flags().StringVar(&f.watchdog, "watchdog", "", "watchdog device, such as /dev/watchdog, that resets this machine when it is cut off and runs what may be started elsewhere (default: none)")
 	c.Flags().Int64Var(&f.size.VCPUs, "cpus", 0, "hardware threads to offer (default: all)")
 	c.Flags().Int64Var(&f.size.MemoryMiB, "memory-mib", 0, "memory to offer, in MiB (default: all)")
 	c.Flags().DurationVar(&f.orphanGrace, "orphan-grace", agent.OrphanGrace, "how long a domain or disks that no record owns are kept in quarantine")
@@ -126,12 +129,18 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger, f *agentFlags, tok
 	defer func() { err = errors.Join(err, links.Close()) }()
 	guests := guest.Open(guest.Options{Log: log, Now: a.now, Underlay: underlay})
 	defer guests.Close()
-	host, err := agent.New(agent.Options{
+	o := agent.Options{
 		Layout: layout, Name: f.name, Identity: id, ControlPlane: plane, Underlay: underlay,
 		Drivers: agent.Drivers{Hypervisor: hypervisor, Network: links, Disks: disks, Guests: guests},
 		Listen:  f.listen, URL: f.consoleURL(underlay), Size: f.size, Missing: missingFeatures(), OrphanGrace: f.orphanGrace,
 		Log: log, Now: a.now, Rand: rand.Float64,
-	})
+	}
+	if f.watchdog != "" {
+		if o.Watchdog, err = watchdog.Open(f.watchdog); err != nil {
+			return err
+		}
+	}
+	host, err := agent.New(o)
 	if err != nil {
 		return err
 	}

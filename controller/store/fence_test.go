@@ -19,7 +19,7 @@ func TestFence_endsWithTheSilenceThatItIsAbout(t *testing.T) {
 	mustCommit(t, s, creating(h))
 	alive := func(yes bool) {
 		t.Helper()
-		if err := s.SetAlive(ctx, h.ID, yes); err != nil {
+		if _, err := s.SetAlive(ctx, h.ID, yes); err != nil {
 			t.Fatal(err)
 		}
 		sees(t, s, "whether the host is alive", func(v *View) bool { return v.Alive(h.ID) == yes })

@@ -161,7 +161,7 @@ func TestOpen_waitsForNoLeaseOfTheProcessBefore(t *testing.T) {
 	if _, err := a.Lead(t.Context(), "boss"); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.SetAlive(t.Context(), "hst_a", true); err != nil {
+	if _, err := a.SetAlive(t.Context(), "hst_a", true); err != nil {
 		t.Fatal(err)
 	}
 	// The process is killed: nothing is released, the lease would last an hour.

@@ -83,7 +83,7 @@ func TestLead_aDeposedLeaderIsRefusedEvenIfItDoesNotKnow(t *testing.T) {
 
 func TestSession_aLostLeaseIsMadeAgainWithWhatItHeld(t *testing.T) {
 	s := opened(t, func(*Options) {})
-	if err := s.SetAlive(t.Context(), "hst_a", true); err != nil {
+	if _, err := s.SetAlive(t.Context(), "hst_a", true); err != nil {
 		t.Fatal(err)
 	}
 	l := lead(t, s, t.Context())
@@ -112,18 +112,18 @@ func TestSetAlive_aHostThatMovedIsNotLetGoByItsOldController(t *testing.T) {
 	a := opened(t, func(*Options) {})
 	b := opened(t, func(o *Options) { o.Beside = a })
 	for _, s := range []*Etcd{a, b} {
-		if err := s.SetAlive(t.Context(), "hst_a", true); err != nil {
+		if _, err := s.SetAlive(t.Context(), "hst_a", true); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := a.SetAlive(t.Context(), "hst_a", false); err != nil {
+	if _, err := a.SetAlive(t.Context(), "hst_a", false); err != nil {
 		t.Fatal(err)
 	}
 	rev := mustCommit(t, a, creating(projectNamed("a")))
 	if v, err := a.View(t.Context(), rev); err != nil || !v.Alive("hst_a") {
 		t.Errorf("%v: the host that reports to b is not alive", err)
 	}
-	if err := b.SetAlive(t.Context(), "hst_a", false); err != nil {
+	if _, err := b.SetAlive(t.Context(), "hst_a", false); err != nil {
 		t.Fatal(err)
 	}
 	sees(t, a, "the host gone", func(v *View) bool { return !v.Alive("hst_a") })
@@ -136,7 +136,7 @@ func TestSetAlive_watchersOfHostsAreTold(t *testing.T) {
 	rev := mustCommit(t, s, creating(h))
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := s.SetAlive(ctx, "hst_a", true); err != nil {
+	if _, err := s.SetAlive(ctx, "hst_a", true); err != nil {
 		t.Fatal(err)
 	}
 	for e, err := range s.Watch(ctx, api.KindHost, api.Cursor{Revision: rev, Index: wholeRevision}) {
@@ -148,4 +148,39 @@ func TestSetAlive_watchersOfHostsAreTold(t *testing.T) {
 		}
 	}
 	t.Error("nobody was told")
+}
+
+// TestSession_isRenewedWithoutTakingHostsBack: a controller whose lease ended finds
+// its hosts with another one, and they stay there.
+func TestSession_isRenewedWithoutTakingHostsBack(t *testing.T) {
+	a := opened(t, func(*Options) {})
+	b := opened(t, func(o *Options) { o.Beside = a })
+	if _, err := a.SetAlive(t.Context(), "hst_a", true); err != nil {
+		t.Fatal(err)
+	}
+	now, err := a.current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.SetAlive(t.Context(), "hst_a", true); err != nil {
+		t.Fatal(err)
+	}
+	life := b.mirror.view().Life("hst_a")
+	if _, err := a.client.Revoke(t.Context(), now.Lease()); err != nil {
+		t.Fatal(err)
+	}
+	<-now.Done()
+	for again := now; again == now; {
+		if again, err = a.current(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sees(t, b, "the host with b", func(v *View) bool { return v.aliveBy("hst_a") == b.id })
+	if _, err := a.SetAlive(t.Context(), "hst_a", false); err != nil {
+		t.Fatal(err)
+	}
+	rev := mustCommit(t, a, creating(projectNamed("a")))
+	if v, err := b.View(t.Context(), rev); err != nil || v.aliveBy("hst_a") != b.id || v.Life("hst_a") < life {
+		t.Errorf("%v: the host is %q's", err, v.aliveBy("hst_a"))
+	}
 }

@@ -97,6 +97,8 @@ func subject(key string) (on touched, p part) {
 		p = partPlacement
 	case strings.HasPrefix(key, alivePrefix):
 		kind, on.id, ok = api.KindHost, key[len(alivePrefix):], true
+	case strings.HasPrefix(key, lifePrefix):
+		kind, on.id, ok = api.KindHost, key[len(lifePrefix):], true
 	case strings.HasPrefix(key, fencePrefix):
 		kind, on.id, ok = api.KindHost, key[len(fencePrefix):], true
 	}
@@ -120,6 +122,10 @@ func (s *Etcd) apply(t *tables, e *clientv3.Event) bool {
 		err = s.applyOther(t, key, e)
 	case strings.HasPrefix(key, alivePrefix):
 		changed = applyAlive(t, on.id, e)
+	case strings.HasPrefix(key, lifePrefix) && e.Type == mvccpb.Event_DELETE:
+		t.lives.Delete(on.id)
+	case strings.HasPrefix(key, lifePrefix):
+		t.lives.Set(on.id, e.Kv.ModRevision)
 	case strings.HasPrefix(key, fencePrefix):
 		err = applyFence(t, on.id, e)
 	default:
@@ -233,10 +239,6 @@ func (s *Etcd) applyOther(t *tables, key string, e *clientv3.Event) error {
 			return err
 		}
 		t.idem.Set(name, i.remembered(e.Kv.ModRevision))
-	case strings.HasPrefix(key, lifePrefix) && gone:
-		t.lives.Delete(key[len(lifePrefix):])
-	case strings.HasPrefix(key, lifePrefix):
-		t.lives.Set(key[len(lifePrefix):], e.Kv.ModRevision)
 	case strings.HasPrefix(key, livePrefix):
 		return applyLive(t, key[len(livePrefix):], gone, e.Kv.Value)
 	case strings.HasPrefix(key, electionPrefix) && gone:

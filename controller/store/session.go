@@ -108,8 +108,16 @@ func (s *Etcd) hold(ctx context.Context, n *concurrency.Session) error {
 	hosts := slices.Sorted(maps.Keys(s.session.hosts))
 	s.session.mu.Unlock()
 	for _, h := range hosts {
-		if err := s.enliven(ctx, h, n.Lease()); err != nil {
+		// Those that another controller has by now stay its: whoever took them back would
+		// let them go when they do not report here.
+		life, err := s.enliven(ctx, h, n.Lease(), clientv3.Compare(clientv3.CreateRevision(alivePrefix+h), "=", 0))
+		if err != nil {
 			return err
+		}
+		if life == 0 {
+			s.session.mu.Lock()
+			delete(s.session.hosts, h)
+			s.session.mu.Unlock()
 		}
 	}
 	return nil
@@ -117,7 +125,7 @@ func (s *Etcd) hold(ctx context.Context, n *concurrency.Session) error {
 
 // SetAlive implements Store. A host whose agent has connected to another
 // controller is that one's: letting it go here does not touch it.
-func (s *Etcd) SetAlive(ctx context.Context, host string, alive bool) error {
+func (s *Etcd) SetAlive(ctx context.Context, host string, alive bool) (life int64, err error) {
 	s.session.mu.Lock()
 	if alive {
 		s.session.hosts[host] = true
@@ -129,30 +137,34 @@ func (s *Etcd) SetAlive(ctx context.Context, host string, alive bool) error {
 	if !alive {
 		_, err := s.client.Txn(ctx).If(clientv3.Compare(clientv3.Value(key), "=", s.id)).Then(clientv3.OpDelete(key)).Commit()
 		if err != nil {
-			return fmt.Errorf("let go of the lease of host %s: %w", host, err)
+			return 0, fmt.Errorf("let go of the lease of host %s: %w", host, err)
 		}
-		return nil
+		return 0, nil
 	}
-	if by, ok := s.mirror.view().t.alive.Get(host); ok && by == s.id {
-		return nil
+	if v := s.mirror.view(); v.aliveBy(host) == s.id {
+		return v.Life(host), nil
 	}
 	n, err := s.current(ctx)
 	if err != nil {
-		return fmt.Errorf("hold the lease of host %s: %w", host, err)
+		return 0, fmt.Errorf("hold the lease of host %s: %w", host, err)
 	}
 	return s.enliven(ctx, host, n.Lease())
 }
 
 // enliven puts a host under the lease. A new life begins, and the fence of the
 // one before ends with it, in one transaction: who relies on the fence compares it.
-func (s *Etcd) enliven(ctx context.Context, host string, lease clientv3.LeaseID) error {
-	_, err := s.client.Txn(ctx).Then(
+// It returns the life, 0 where the conditions do not hold.
+func (s *Etcd) enliven(ctx context.Context, host string, lease clientv3.LeaseID, when ...clientv3.Cmp) (life int64, err error) {
+	r, err := s.client.Txn(ctx).If(when...).Then(
 		clientv3.OpPut(alivePrefix+host, s.id, clientv3.WithLease(lease)),
 		clientv3.OpPut(lifePrefix+host, s.id),
 		clientv3.OpDelete(fencePrefix+host),
 	).Commit()
 	if err != nil {
-		return fmt.Errorf("hold the lease of host %s: %w", host, err)
+		return 0, fmt.Errorf("hold the lease of host %s: %w", host, err)
 	}
-	return nil
+	if !r.Succeeded {
+		return 0, nil
+	}
+	return r.Header.Revision, nil
 }

@@ -77,8 +77,9 @@ type Store interface {
 	Commit(ctx context.Context, decide func(*View) (Change, error)) (rev int64, err error)
 	// Watch yields the changes after the cursor; see rest.Backend.
 	Watch(ctx context.Context, kind string, after api.Cursor) iter.Seq2[api.WatchEvent, error]
-	// SetAlive holds the host's lease while this process lives; false lets it go.
-	SetAlive(ctx context.Context, host string, alive bool) error
+	// SetAlive holds the host's lease while this process lives, and returns the life
+	// that the host then has; false lets it go.
+	SetAlive(ctx context.Context, host string, alive bool) (life int64, err error)
 	// Lead returns when this process leads; the context that it returns ends
 	// with the leadership. Commits made with that context are refused once another one leads.
 	// The leadership is given up when ctx ends.

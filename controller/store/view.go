@@ -90,6 +90,12 @@ func (v *View) Alive(host string) bool {
 	return ok
 }
 
+// aliveBy is the process that holds the host's lease; "": none does.
+func (v *View) aliveBy(host string) string {
+	by, _ := v.t.alive.Get(host)
+	return by
+}
+
 // Life implements api.View.
 func (v *View) Life(host string) int64 {
 	rev, _ := v.t.lives.Get(host)

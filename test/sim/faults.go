@@ -28,10 +28,12 @@ const (
 	Hypervisor Kind = "hypervisor" // a host's hypervisor fails, or hangs
 	Guest      Kind = "guest"      // a guest crashes, switches itself off, or is destroyed by another hand
 	Add        Kind = "add"        // a host joins
+	Drain      Kind = "drain"      // a host is drained, and used again later
+	Lost       Kind = "lost"       // a host is cut off for long, or without power and said to be off
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{Crash, Power, Partition, Pause, Leader, Expire, Slow, WatchCut, Unknown, Clock, Full, Hypervisor, Guest, Add}
+var Kinds = []Kind{Crash, Power, Partition, Pause, Leader, Expire, Slow, WatchCut, Unknown, Clock, Full, Hypervisor, Guest, Add, Drain, Lost}
 
 // Fault is one thing that goes wrong.
 type Fault struct {
@@ -53,11 +55,22 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s at %s for %s", s, f.At, f.For)
 }
 
-// trouble is how long faults begin; longestFault is how long one lasts at most.
+// trouble is how long faults begin; longestFault is how long one lasts at most,
+// but for lost hosts: it takes them longer to be given up.
 const (
 	trouble      = 90 * time.Second
 	longestFault = 40 * time.Second
+	longestLoss  = 5 * time.Minute
 )
+
+// over is when the last fault of a schedule is.
+func over(faults []Fault) time.Duration {
+	end := trouble + longestFault
+	for _, f := range faults {
+		end = max(end, f.At+f.For)
+	}
+	return end
+}
 
 // draw draws a schedule of faults of the kinds.
 func draw(r *rand.Rand, kinds []Kind, controllers, hosts int) []Fault {
@@ -100,6 +113,11 @@ func draw(r *rand.Rand, kinds []Kind, controllers, hosts int) []Fault {
 			if f.A = "etcd"; r.IntN(2) == 0 {
 				f.A = host()
 			}
+		case Drain:
+			f.A, f.For = host(), f.For+10*time.Second
+		case Lost:
+			f.A, f.N = host(), r.Int64N(2)
+			f.For = longestLoss/2 + time.Duration(r.Int64N(int64(longestLoss/2)))
 		case Add:
 			f.A = fmt.Sprintf("host%d", hosts+len(out))
 		}
@@ -204,10 +222,20 @@ func (x *faults) holds(s *step) bool {
 			if s.a == f.A && s.b == f.B || s.a == f.B && s.b == f.A {
 				return true
 			}
+		case Lost:
+			if f.N == cutOff && (s.a == f.A && s.b != "" || s.b == f.A) {
+				return true
+			}
 		}
 	}
 	return false
 }
+
+// How a host is lost.
+const (
+	cutOff   = 0
+	powerCut = 1
+)
 
 // crashes tells whether the process of the step dies at it.
 func (x *faults) crashes(s *step) bool {

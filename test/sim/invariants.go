@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -224,11 +225,19 @@ func equalAmounts(a, b map[string]int64) bool {
 }
 
 func noHostOverfilled(w *world, r *revision) (string, error) {
-	placed := false
-	for _, e := range r.events {
-		placed = placed || strings.HasPrefix(string(e.Kv.Key), placementPrefix)
+	// What a host has room for can become less: only what is placed now is judged.
+	placed := map[string]bool{} // reservations
+	for id, o := range r.before {
+		was, _ := o.(*api.Instance)
+		now, ok := one[*api.Instance](w.truth, id)
+		if !ok || was != nil && reflect.DeepEqual(was.Placement, now.Placement) {
+			continue
+		}
+		for _, c := range now.PlacementClaims().Counts {
+			placed[c.Key] = true
+		}
 	}
-	if !placed {
+	if len(placed) == 0 {
 		return "", nil
 	}
 	used := map[string]api.Size{}
@@ -240,7 +249,7 @@ func noHostOverfilled(w *world, r *revision) (string, error) {
 	}
 	for _, h := range all[*api.Host](w.truth) {
 		u, c := used[api.ReservationKey(h.ID)], h.Capacity()
-		if u != (api.Size{}) && (u.VCPUs > c.VCPUs || u.MemoryMiB > c.MemoryMiB || u.DiskGiB > c.DiskGiB) {
+		if placed[api.ReservationKey(h.ID)] && (u.VCPUs > c.VCPUs || u.MemoryMiB > c.MemoryMiB || u.DiskGiB > c.DiskGiB) {
 			return h.ID, fmt.Errorf("%s has %+v placed on it, and room for %+v", h.Name, u, c)
 		}
 	}
@@ -443,6 +452,9 @@ func (w *world) strays() (string, error) {
 		m.mu.Unlock()
 		slices.Sort(ids)
 		for _, id := range ids {
+			if m.quarantined(id) {
+				continue
+			}
 			i, ok := one[*api.Instance](w.truth, id)
 			if h, known := one[*api.Host](w.truth, hostID(i, ok)); !known || h.Name != m.name {
 				return id, fmt.Errorf("%s has a domain or disk of %s, which is not placed there", m.name, id)
@@ -450,6 +462,19 @@ func (w *world) strays() (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// quarantined tells whether the host keeps what there is of an instance as
+// nobody's, and does not run it.
+func (m *machine) quarantined(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, o := range m.orphans {
+		if o.ID == id || o.Instance == id {
+			return m.domains[id].State != agent.DomainRunning
+		}
+	}
+	return false
 }
 
 func hostID(i *api.Instance, ok bool) string {

@@ -32,6 +32,8 @@ type machine struct {
 	layout   agent.Layout
 
 	mu      sync.Mutex
+	armed   bool      // the watchdog
+	petted  time.Time // when the watchdog was last petted
 	on      bool
 	domains map[string]agent.Domain
 	specs   map[string]agent.DomainSpec
@@ -83,6 +85,7 @@ func (m *machine) runAgent(ctx context.Context, l *life) error {
 		Drivers:  agent.Drivers{Hypervisor: d, Network: links{d}, Disks: disks{d}, Guests: guests{d}},
 		Underlay: agent.Underlay{Address: netip.AddrFrom4([4]byte{198, 18, 0, byte(m.number + 1)}), MTU: 1550},
 		Size:     api.Size{VCPUs: machineCPUs, MemoryMiB: machineMiB, DiskGiB: machineGiB},
+		Watchdog: m.watchdog(l),
 		Log:      l.log(), Now: l.clock, Rand: m.w.jitter(l.purpose() + "/spread"),
 	})
 	if err != nil {
@@ -95,7 +98,7 @@ func (m *machine) powerOff() {
 	m.stopProcess()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.on, m.network = false, nil
+	m.on, m.network, m.armed = false, nil, false
 	for id, d := range m.domains {
 		d.State, d.Reason = agent.DomainStopped, agent.StopUnknown
 		m.domains[id] = d

@@ -28,6 +28,7 @@ const (
 	MutantSleeper  Mutant = "sleeper"  // a host says that it has started what it has not
 	MutantChatter  Mutant = "chatter"  // something writes all the time
 	MutantSecret   Mutant = "secret"   // placements tell nobody
+	MutantLiar     Mutant = "liar"     // an administrator says that a host is off which is only cut off
 )
 
 // Mutants are all of them, and which invariant each breaks.
@@ -35,6 +36,7 @@ var Mutants = map[Mutant]string{
 	MutantTwin: "RunsOnOneHost", MutantForget: "NoPromiseBroken", MutantShare: "GivenOnce", MutantOverfill: "NoHostOverfilled",
 	MutantHoarder: "DeletionsEnd", MutantStutter: "WatchersSeeAllOnce", MutantStale: "StaleEpochChangesNothing",
 	MutantSleeper: "Converges", MutantChatter: "SilentAtRest", MutantSecret: "EventsExplainHistory",
+	MutantLiar: "RunsOnOneHost",
 }
 
 // mutate puts a mutant between a controller and its store.

@@ -85,7 +85,7 @@ func (w *world) live() {
 		}
 	}()
 	w.faults.since, w.faults.planned = time.Now(), w.Faults
-	w.run(time.Now().Add(trouble + longestFault))
+	w.run(time.Now().Add(over(w.Faults)))
 	w.calmDown()
 	stop()
 	w.rest("Converges", converged)
@@ -134,6 +134,9 @@ func (w *world) calmDown() {
 		w.heal(f)
 	}
 	w.faults.since = time.Time{}
+	for _, m := range w.machines {
+		m.powerOn()
+	}
 	for _, p := range w.processes {
 		p.start()
 	}

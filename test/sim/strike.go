@@ -10,6 +10,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/cairn-cloud/cairn/agent"
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/api/client"
 )
 
 // resolve finds whom a fault is about, where that is only known now.
@@ -66,7 +68,55 @@ func (w *world) strike(f Fault) {
 		}
 	case Add:
 		w.addHost(f.A)
+	case Drain:
+		w.hosts(f.A, "drain", map[string]any{"stop_after_seconds": 5}, nil)
+	case Lost:
+		w.loseHost(f)
 	}
+}
+
+// loseHost takes a host away. An administrator who has cut its power says so, as
+// long as that is true; the mutant of one says so of what runs.
+func (w *world) loseHost(f Fault) {
+	m := w.machine(f.A)
+	if m == nil {
+		return
+	}
+	if f.N == powerCut {
+		m.powerOff()
+	}
+	if f.N == powerCut || w.mutant == MutantLiar {
+		w.hosts(f.A, "fence", nil, func() bool { return w.mutant == MutantLiar || w.powerless(f.A) })
+	}
+}
+
+// powerless tells whether a machine's power is cut.
+func (w *world) powerless(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.ContainsFunc(w.faults.active, func(f Fault) bool {
+		return f.A == name && (f.Kind == Power || f.Kind == Lost && f.N == powerCut)
+	})
+}
+
+// hosts does something to a host as an administrator, who tries until it is done or
+// true is false.
+func (w *world) hosts(name, action string, body map[string]any, still func() bool) {
+	k, _ := api.KindByName(api.KindHost)
+	w.admins.Go(func() {
+		for w.ctx.Err() == nil && (still == nil || still()) {
+			var in any
+			if body != nil {
+				in = body
+			}
+			_, err := w.admin.Action(w.ctx, k, "", name, action, in, client.WriteOptions{})
+			w.trace.add("the administrator: %s %s: %s", action, name, outcome(err))
+			if err == nil || client.IsCode(err, "not_found") {
+				return
+			}
+			_ = sleep(w.ctx, 3*time.Second) // ctx is looked at above
+		}
+	})
 }
 
 // heal undoes a fault whose time is over.
@@ -80,7 +130,13 @@ func (w *world) heal(f Fault) {
 			p.start()
 		}
 	case Power:
-		if m := w.machine(f.A); m != nil {
+		if m := w.machine(f.A); m != nil && !w.powerless(f.A) {
+			m.powerOn()
+		}
+	case Drain:
+		w.hosts(f.A, "activate", nil, nil)
+	case Lost:
+		if m := w.machine(f.A); m != nil && f.N == powerCut && !w.powerless(f.A) {
 			m.powerOn()
 		}
 	case Clock:

@@ -136,6 +136,9 @@ func (u *user) create(ctx context.Context) {
 	i := &api.Instance{}
 	i.Project, i.Name = projectName, fmt.Sprintf("%s-%d", u.name, u.n)
 	i.Spec.Type, i.Spec.Image = types[u.dice.IntN(len(types))], "tiny"
+	if u.dice.IntN(3) == 0 {
+		i.Spec.OnHostLoss = api.OnHostLossRecreate
+	}
 	if u.dice.IntN(4) > 0 {
 		i.Spec.NICs = []api.NIC{{Network: u.network}}
 	}

@@ -27,7 +27,7 @@ type wire struct {
 // Times after which a connection counts as broken, as those of api/client and
 // api/rest do.
 const (
-	dialTimeout = 10 * time.Second
+	dialTimeout = 4 * time.Second
 	pingTimeout = 30 * time.Second
 )
 

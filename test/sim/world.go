@@ -65,6 +65,9 @@ type world struct {
 	admin       *client.Client
 	adminToken  string
 	closing     atomic.Bool
+	ctx         context.Context // ends with the world
+	endAdmins   context.CancelFunc
+	admins      sync.WaitGroup // what administrators are doing
 
 	mu        sync.Mutex
 	steps     []*step
@@ -96,6 +99,7 @@ func newWorld(o Options) *world {
 		cluster:   memetcd.New(time.Now),
 		occasions: map[string]int{}, arrived: make(chan struct{}, 1), names: map[string]string{}, pending: map[string]bool{}, promises: map[string][]promise{},
 	}
+	w.ctx, w.endAdmins = context.WithCancel(context.Background())
 	w.served.by = map[*life]http.Handler{}
 	w.faults = &faults{w: w, armed: map[string]time.Time{}}
 	w.truth = newTruth(w)
@@ -279,6 +283,7 @@ func (w *world) until(d time.Duration, done func() bool) bool {
 // end stops everything and waits for it.
 func (w *world) end() {
 	w.closing.Store(true)
+	w.endAdmins()
 	w.faults.active, w.faults.planned = nil, nil
 	for _, p := range w.processes {
 		p.stop()
@@ -295,8 +300,9 @@ func (w *world) end() {
 			}
 		}
 	}
-	synctest.Wait()
-	w.drain()
+	for w.drain(); !ended(&w.admins); {
+		w.drain()
+	}
 }
 
 // drain lets all that waits go, and time pass for what waits for time.
