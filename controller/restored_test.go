@@ -93,7 +93,7 @@ func TestRestore_isHeldAndComparedWithTheHosts(t *testing.T) {
 	// Held: nothing is changed, hosts are told nothing, and what they say is kept.
 	_, err := c.try(c.write(), instance("new"))
 	refused(t, err, 503, "held", "")
-	for _, err := range c.b.Desired(t.Context(), h1, nil) {
+	for _, err := range c.b.Desired(t.Context(), h1, 0, nil) {
 		refused(t, err, 503, "held", "")
 		break
 	}
@@ -104,7 +104,7 @@ func TestRestore_isHeldAndComparedWithTheHosts(t *testing.T) {
 		if _, err := c.b.Report(t.Context(), host, seen, reports); err != nil {
 			t.Errorf("a host that has seen what is lost reports: %v", err)
 		}
-		if err := c.b.Heartbeat(t.Context(), host); err != nil {
+		if _, err := c.b.Heartbeat(t.Context(), host); err != nil {
 			t.Errorf("a host of a cloud that is held lives: %v", err)
 		}
 	}

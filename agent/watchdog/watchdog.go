@@ -1,5 +1,3 @@
-// Package watchdog drives the kernel's watchdog devices, which reset the machine
-// when nobody pets them.
 package watchdog
 
 import (
@@ -17,8 +15,7 @@ const timeout = 30 * time.Second
 
 // Device is a watchdog device. It implements agent.Watchdog.
 type Device struct {
-	path string
-
+	path    string
 	mu      sync.Mutex
 	file    *os.File // nil: it is not armed
 	timeout time.Duration

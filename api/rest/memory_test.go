@@ -290,7 +290,9 @@ func (m *memory) Join(_ context.Context, r api.JoinRequest) (api.JoinResponse, e
 func (m *memory) Renew(_ context.Context, host, _ string) (api.JoinResponse, error) {
 	return api.JoinResponse{HostID: host}, nil
 }
-func (m *memory) Heartbeat(context.Context, string) (int64, error)                   { return 1, nil }
+
+func (m *memory) Heartbeat(context.Context, string) (int64, error) { return 1, nil }
+
 func (m *memory) Report(context.Context, string, int64, []api.Report) (int64, error) { return 0, nil }
 
 func (m *memory) Desired(ctx context.Context, host string, seen int64, tick <-chan time.Time) iter.Seq2[[]api.DesiredItem, error] {

@@ -24,7 +24,7 @@ func (w *world) runController(ctx context.Context, l *life) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, st.Close()) }() //nolint:contextcheck // it is closed when ctx has ended
+	defer func() { err = errors.Join(err, st.Close()) }()
 	c, err := controller.New(controller.Options{
 		Store: w.mutate(st), CA: w.ca, Now: l.clock, Rand: entropy(w.seed, l.purpose()), DataDir: filepath.Join(w.dir, "controllers"),
 		Log: l.log(), Place: w.placer(), Check: func(context.Context, string, string) error { return nil },

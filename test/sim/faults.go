@@ -160,10 +160,8 @@ func (x *faults) begin(now time.Time) {
 	if x.since.IsZero() {
 		return
 	}
-	var still []Fault
 	for _, f := range x.active {
 		if now.Before(x.since.Add(f.At + f.For)) {
-			still = append(still, f)
 			continue
 		}
 		x.w.mu.Lock()
@@ -226,6 +224,7 @@ func (x *faults) holds(s *step) bool {
 			if f.N == cutOff && (s.a == f.A && s.b != "" || s.b == f.A) {
 				return true
 			}
+		default: // they hold up nothing
 		}
 	}
 	return false

@@ -44,8 +44,9 @@ func (w *world) mutate(s store.Store) store.Store {
 	switch w.mutant {
 	case MutantForget, MutantStale, MutantSecret:
 		return &mutantStore{Store: s, w: w}
+	default: // it is elsewhere
+		return s
 	}
-	return s
 }
 
 type mutantStore struct {
@@ -83,6 +84,7 @@ func (m *mutantStore) Commit(ctx context.Context, decide func(*store.View) (stor
 			if len(c.Place) > 0 {
 				c.Events = nil
 			}
+		default: // it is elsewhere
 		}
 		return c, nil
 	})

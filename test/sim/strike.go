@@ -72,6 +72,7 @@ func (w *world) strike(f Fault) {
 		w.hosts(f.A, "drain", map[string]any{"stop_after_seconds": 5}, nil)
 	case Lost:
 		w.loseHost(f)
+	default: // they are looked up
 	}
 }
 
@@ -147,6 +148,7 @@ func (w *world) heal(f Fault) {
 		if f.A == "etcd" {
 			_, _ = w.etcd.AlarmDisarm(context.Background(), &clientv3.AlarmMember{}) // there is nothing else that it can answer
 		}
+	default: // there is nothing to undo
 	}
 }
 

@@ -50,7 +50,7 @@ func (d dog) Arm() error {
 func (m *machine) watch(in time.Duration) {
 	m.w.after(in, "watchdog of "+m.name, func() {
 		m.mu.Lock()
-		left := m.petted.Add(watchdogTimeout).Sub(time.Now())
+		left := time.Until(m.petted.Add(watchdogTimeout))
 		bites := m.armed && left <= 0
 		if m.armed && !bites {
 			m.watch(left)
