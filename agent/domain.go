@@ -62,8 +62,19 @@ type Domain struct {
 	// Config is what is read back from its definition, and Live from what runs, in
 	// the words of what Define was given; nil where that is not known.
 	Config, Live *DomainSpec
+	// Unplugged are the taps of a running domain that are gone, or were made anew
+	// under it.
+	Unplugged []string
 	// Transient: it runs and somebody has removed its definition.
 	Transient bool
+}
+
+// spec is what runs or, where nothing does, what is defined; nil where that is not known.
+func (d Domain) spec() *DomainSpec {
+	if d.Live != nil {
+		return d.Live
+	}
+	return d.Config
 }
 
 // DomainSpec is all that a domain's definition is made of. Define with an

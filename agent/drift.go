@@ -18,6 +18,11 @@ func power(actual string) []api.Drift {
 	return []api.Drift{{Field: "power", Desired: "on", Actual: actual}}
 }
 
+// unpluggedTap is the drift of a tap that its guest has lost.
+func unpluggedTap(tap string) []api.Drift {
+	return []api.Drift{{Field: "guest's end of link " + tap, Desired: "plugged in", Actual: "unplugged"}}
+}
+
 // differences compares two definitions field by field, but for their marks.
 func differences(want, is DomainSpec) (out []api.Drift) {
 	field := func(name string, want, is any) {
@@ -93,6 +98,9 @@ func instanceDrift(made network.Desired, want api.HostDesired, have Observed, w 
 				out = append(out, x)
 			}
 		}
+	}
+	for _, tap := range d.Unplugged {
+		out = append(out, unpluggedTap(tap)...)
 	}
 	return since(out, before, now)
 }

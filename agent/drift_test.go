@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -101,6 +102,29 @@ func TestAgent_putsRightWhatWasDoneToItsPower(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAgent_plugsAGuestIntoATapThatWasMadeAnew(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.send(message{items: all(testDesired(testInstance("ins_a"), testInstance("ins_b")))})
+		tap := network.Tap("prt_ins_a")
+		r.world.mu.Lock()
+		r.world.calls = nil
+		r.world.found = []network.Difference{{Field: "link " + tap, Link: tap, Is: network.Absent, Want: "there"}}
+		r.world.set("ins_a", func(d *Domain) { d.Unplugged = []string{tap} })
+		r.world.mu.Unlock()
+		r.world.links <- "a tap went"
+		synctest.Wait()
+		if got := r.world.called(); !slices.Equal(got, []string{"network", "guests", "plug ins_a " + tap}) {
+			t.Errorf("it did %v", got)
+		}
+		if got := r.repaired("ins_a"); len(got) != 2 || !strings.HasPrefix(got[0], "link "+tap+" was absent") || !strings.HasSuffix(got[1], "was unplugged, is plugged in") {
+			t.Errorf("it said %q", got)
+		}
+		if s := r.plane.said["instance/ins_a"].Instance; len(s.Drift) != 0 {
+			t.Errorf("it is reported %+v", s.Drift)
+		}
+	})
 }
 
 func TestAgent_doesNotTellOfAStopThatWasAskedFor(t *testing.T) {

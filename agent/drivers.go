@@ -29,6 +29,9 @@ type Hypervisor interface {
 	Reboot(ctx context.Context, instance string, hard bool) error
 	Suspend(ctx context.Context, instance string) error // its vCPUs stand still; nothing of it is lost
 	Resume(ctx context.Context, instance string) error
+	// Plug gives a running guest's NIC the tap of that name, which was made anew. The
+	// guest does not notice. It changes nothing where the NIC has it.
+	Plug(ctx context.Context, instance, mac, tap string) error
 	Undefine(ctx context.Context, instance string) error
 	// SetMark changes what is remembered on the domain, running or not.
 	SetMark(ctx context.Context, m Mark) error

@@ -238,6 +238,20 @@ func (h fakeHypervisor) Resume(_ context.Context, id string) error {
 	return h.turn("resume", id, DomainPaused, DomainRunning)
 }
 
+func (h fakeHypervisor) Plug(_ context.Context, id, mac, tap string) error {
+	err := h.enter("plug %s %s", id, tap)
+	defer h.mu.Unlock()
+	if err == nil && !h.hasTap(tap) {
+		err = errors.New("no tap")
+	}
+	if err == nil {
+		h.set(id, func(d *Domain) {
+			d.Unplugged = slices.DeleteFunc(slices.Clone(d.Unplugged), func(t string) bool { return t == tap })
+		})
+	}
+	return err
+}
+
 func (h fakeHypervisor) Undefine(_ context.Context, id string) error {
 	err := h.enter("undefine %s", id)
 	defer h.mu.Unlock()

@@ -82,8 +82,8 @@ func (p *planner) still(id string) {
 func (p *planner) history(id string) Orphan {
 	d := p.have.Domains[id]
 	o := Orphan{ID: id, Instance: id, Project: d.Mark.Project, Epoch: d.Mark.Epoch, FirstSeen: p.now.UTC()}
-	if d.Config != nil {
-		o.Name = d.Config.Title
+	if s := d.spec(); s != nil {
+		o.Name = s.Title
 	}
 	return o
 }
@@ -122,8 +122,8 @@ func orphansSeen(want api.HostDesired, have Observed) (list []api.Orphan, count 
 		}
 		if d, defined := have.Domains[id]; defined {
 			a.Domain = string(d.State)
-			if d.State != DomainStopped && d.Config != nil {
-				a.MemoryMiB = d.Config.MemoryMiB
+			if s := d.spec(); s != nil && d.State != DomainStopped {
+				a.MemoryMiB = s.MemoryMiB
 			}
 		}
 		list = append(list, a)

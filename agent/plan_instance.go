@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/network"
 )
 
 // instance plans one instance that the desired state has.
@@ -100,7 +102,7 @@ func (p *planner) on(w api.HostInstance, d Domain, defined bool, mark Mark, fres
 		return
 	}
 	if defined && d.State == DomainRunning {
-		p.running(w, mark)
+		p.running(w, d, mark)
 		return
 	}
 	if defined && halted(d) && w.Reboots <= mark.Reboots {
@@ -127,9 +129,14 @@ func halted(d Domain) bool {
 }
 
 // running plans an instance that is to run and does.
-func (p *planner) running(w api.HostInstance, mark Mark) {
+func (p *planner) running(w api.HostInstance, d Domain, mark Mark) {
 	m := p.have.Memory[w.ID]
 	grace := graceOf(w)
+	for _, id := range w.Ports {
+		if tap := network.Tap(id); p.netOK && slices.Contains(d.Unplugged, tap) {
+			p.do(Plug{target{w.ID}, p.want.Ports[id].MAC, tap})
+		}
+	}
 	if mark.Power != MarkOn && (m.ShutdownAt.IsZero() || !p.now.Before(m.ShutdownAt.Add(grace))) {
 		// The guest did not follow the power button before it was to run again.
 		mark.Power = MarkOn

@@ -57,7 +57,7 @@ func (s *Store) orphan(id string) (o agent.Orphan, err error) {
 	if aside := filepath.Join(dir, asideDir); exists(aside) {
 		o.Aside, o.Path, o.Image = true, aside, note(filepath.Join(aside, imageNote))
 	}
-	o.DiskMiB = used(o.Path) >> 20
+	o.DiskMiB = (used(o.Path) + 1<<20 - 1) >> 20
 	return o, nil
 }
 

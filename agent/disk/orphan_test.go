@@ -42,7 +42,7 @@ func TestNoteOrphan_keepsWhatWasNotedFirst(t *testing.T) {
 	}
 	got := orphansOf(t, s)
 	want := first
-	want.Path, want.DiskMiB = l.Instance("ins_a"), 0
+	want.Path, want.DiskMiB = l.Instance("ins_a"), 1
 	if len(got) != 1 || got["ins_a"] != want {
 		t.Errorf("it is %+v, want %+v", got, want)
 	}

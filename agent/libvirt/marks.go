@@ -98,6 +98,10 @@ func (h *Hypervisor) Domains(_ context.Context) ([]agent.Domain, error) {
 			_ = all[i].Free()
 		}
 	}()
+	links, err := linksHere()
+	if err != nil {
+		return nil, err
+	}
 	var out []agent.Domain
 	for i := range all {
 		d, ok, err := h.domain(&all[i])
@@ -108,6 +112,7 @@ func (h *Hypervisor) Domains(_ context.Context) ([]agent.Domain, error) {
 			return nil, err
 		}
 		if ok {
+			d.Unplugged = unplugged(d, links)
 			out = append(out, d)
 		}
 	}

@@ -90,6 +90,8 @@ func (h hypervisor) Resume(_ context.Context, id string) error {
 	return h.set(id, agent.EventChanged, func(d *agent.Domain) { d.State = agent.DomainRunning })
 }
 
+func (h hypervisor) Plug(context.Context, string, string, string) error { return nil }
+
 func (h hypervisor) Undefine(_ context.Context, id string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

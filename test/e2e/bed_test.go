@@ -21,12 +21,16 @@ import (
 
 const (
 	labName  = "e2e"
-	labDir   = "/var/lib/cairn-lab-" + labName
+	labDir   = labsDir + labName
+	labsDir  = "/var/lib/cairn-lab-"
 	labHosts = 3
 	// patience is how long anything may take on a machine that emulates its
 	// guests' processors and has more to do. Nothing waits that long when it works.
 	patience = 3 * time.Minute
 )
+
+// dirOf is the directory of a lab.
+func dirOf(name string) string { return labsDir + name }
 
 // root is the repository, seen from here.
 const root = "../.."
@@ -34,7 +38,9 @@ const root = "../.."
 // bed is the lab, and what is needed to use it.
 type bed struct {
 	*testing.T
-	lab *lab.Lab
+	lab   *lab.Lab
+	name  string // of the lab
+	hosts int
 }
 
 // binary is the program that is tested.
@@ -58,12 +64,31 @@ func image(t *testing.T, name string) string {
 	return p
 }
 
-func openLab(t *testing.T) *lab.Lab {
+// openBed opens a lab that is not up. The one of before a run that was killed is
+// ended, and so is this one after the test.
+func openBed(t *testing.T, name string, hosts int) *bed {
+	t.Helper()
+	b := &bed{T: t, lab: openLab(t, name), name: name, hosts: hosts}
+	if err := b.lab.Down(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			b.tellLogs()
+		}
+		if err := b.lab.Down(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+func openLab(t *testing.T, name string) *lab.Lab {
 	t.Helper()
 	if _, err := os.Stat(binary()); err != nil {
 		t.Fatalf("%v: make it with `make build`", err)
 	}
-	l, err := lab.Open(lab.Options{Dir: labDir, Name: labName, Binary: binary(), Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	l, err := lab.Open(lab.Options{Dir: dirOf(name), Name: name, Binary: binary(), Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,14 +99,18 @@ func (b *bed) up() {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
-	if err := b.lab.Up(ctx, lab.UpOptions{Hosts: labHosts, Virtualization: "qemu"}); err != nil {
+	if err := b.lab.Up(ctx, lab.UpOptions{Hosts: b.hosts, Virtualization: "qemu"}); err != nil {
 		b.Fatal(err)
 	}
 }
 
 // part runs one part of the test on the same lab.
 func (b *bed) part(name string, do func(*bed)) {
-	b.Run(name, func(t *testing.T) { do(&bed{T: t, lab: b.lab}) })
+	b.Run(name, func(t *testing.T) {
+		part := *b
+		part.T = t
+		do(&part)
+	})
 }
 
 // command is the command line, as a user of the lab types it.
@@ -89,7 +118,7 @@ func (b *bed) command(args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	b.Cleanup(cancel)
 	c := exec.CommandContext(ctx, binary(), args...)
-	c.Env = append(os.Environ(), "CAIRN_LAB="+labName)
+	c.Env = append(os.Environ(), "CAIRN_LAB="+b.name)
 	return c
 }
 
@@ -161,6 +190,15 @@ func (b *bed) within(patience time.Duration, what string, ask func() (done bool,
 			b.Fatalf("%s: not within %s; last:\n%s", what, patience, last)
 		}
 	}
+}
+
+// runs waits until an instance runs.
+func (b *bed) runs(instance string) {
+	b.Helper()
+	b.until(instance+" runs", func() (bool, string) {
+		s := b.field("instance", instance, "status.state")
+		return s == "running", s
+	})
 }
 
 // says waits until an instance's console has a line that matches all of it.

@@ -13,19 +13,8 @@ import (
 // TestCloud is the life of a cloud, in the order in which things happen to it.
 func TestCloud(t *testing.T) {
 	before := seenOnMachine(t)
-	b := &bed{T: t, lab: openLab(t)}
-	if err := b.lab.Down(); err != nil { // of a run that was killed
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			b.tellLogs()
-		}
-		if err := b.lab.Down(); err != nil {
-			t.Error(err)
-		}
-		before.compare(t)
-	})
+	t.Cleanup(func() { before.compare(t) }) // after the lab is down
+	b := openBed(t, labName, labHosts)
 	b.up()
 	b.up() // and again: what runs is left alone
 	b.part("names", hostsKnowTheirNames)
@@ -93,10 +82,7 @@ func makeGuests(b *bed) {
 			"--ssh-key", "e2e", "--required-label", "name="+g.host, "--user-data", "ping="+g.pings, "--wait=false")
 	}
 	for _, g := range guests {
-		b.until(g.name+" runs", func() (bool, string) {
-			s := b.field("instance", g.name, "status.state")
-			return s == "running", s
-		})
+		b.runs(g.name)
 		if h := b.field("instance", g.name, "placement.host_name"); h != g.host {
 			b.Errorf("%s is on %s, and asked for %s", g.name, h, g.host)
 		}
@@ -157,10 +143,7 @@ func schedulerPlaces(b *bed) {
 		return strings.Contains(out, `"pending"`) && strings.Contains(out, fmt.Sprintf(`"hosts": %d`, labHosts)), out
 	})
 	b.cairn("host", "update", "h3", "--labels", "name=h9")
-	b.until("picky runs", func() (bool, string) {
-		s := b.field("instance", "picky", "status.state")
-		return s == "running", s
-	})
+	b.runs("picky")
 	b.cairn("host", "update", "h3", "--labels", "name=h3")
 	b.cairn("instance", "delete", "picky")
 	b.cairn("instance", "delete", "any")
@@ -201,8 +184,8 @@ func (b *bed) run(args ...string) string {
 
 // tellLogs puts the ends of the lab's logs into the test's.
 func (b *bed) tellLogs() {
-	files, _ := filepath.Glob(filepath.Join(labDir, "*.log"))
-	more, _ := filepath.Glob(filepath.Join(labDir, "hosts", "*", "*.log"))
+	files, _ := filepath.Glob(filepath.Join(dirOf(b.name), "*.log"))
+	more, _ := filepath.Glob(filepath.Join(dirOf(b.name), "hosts", "*", "*.log"))
 	for _, f := range append(files, more...) {
 		text, err := os.ReadFile(f)
 		if err != nil {

@@ -26,10 +26,7 @@ func everyPartIsKilled(b *bed) {
 		b.kill(h, "libvirtd")
 	}
 	b.kill("controller", "controller")
-	b.until("late runs", func() (bool, string) {
-		s := b.field("instance", "late", "status.state")
-		return s == "running", s
-	})
+	b.runs("late")
 	b.cairn("instance", "delete", "late")
 	b.cairn("instance", "delete", "probe")
 	b.undisturbed(before)

@@ -288,6 +288,16 @@ func (d driver) Resume(ctx context.Context, id string) error {
 	return d.turn(ctx, "resume", id, agent.DomainPaused, agent.DomainRunning)
 }
 
+// Plug implements agent.Hypervisor.
+func (d driver) Plug(ctx context.Context, id, _, tap string) error {
+	err := d.call(ctx, "plug %s %s", id, tap)
+	defer d.mu.Unlock()
+	if err == nil && !d.hasTap(tap) {
+		err = fmt.Errorf("no tap %s", tap)
+	}
+	return err
+}
+
 func (d driver) turn(ctx context.Context, what, id string, from, to agent.DomainState) error {
 	err := d.call(ctx, "%s %s", what, id)
 	defer d.mu.Unlock()
