@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -55,6 +56,9 @@ type Options struct {
 	// Size is what the host offers, where that is not all that it has: a field
 	// that is 0 means all.
 	Size api.Size
+	// Storage is the name of the storage that holds the state directory's images
+	// and instances, where other hosts use the same; empty: none do.
+	Storage string
 	// Missing are the kernel features that the host lacks.
 	Missing []string
 	// Parallel is how many instances are worked on at once; default 4.
@@ -88,7 +92,8 @@ type Agent struct {
 	idle     atomic.Bool // nothing exclusive runs here, or can start
 	listener net.Listener
 	inbox    chan message
-	snapshot atomic.Pointer[api.HostDesired] // for the console server and the saver
+	snapshot atomic.Pointer[api.HostDesired] // for the server and the saver
+	receiver *receiver
 	save     chan struct{}
 }
 
@@ -114,6 +119,10 @@ func New(o Options) (*Agent, error) {
 		reporter: newReporter(o.ControlPlane, o.Identity.HostID, o.Log, o.Rand),
 	}
 	a.reporter.saw(d.want.Revision)
+	a.receiver = &receiver{
+		hypervisor: o.Drivers.Hypervisor, layout: o.Layout, underlay: o.Underlay, wanted: a.wanted, log: o.Log,
+		still: func(ctx context.Context, i api.HostInstance) { a.send(ctx, message{still: &still{i.ID, i.Epoch}}) },
+	}
 	a.publish()
 	if o.Listen != "" {
 		if a.listener, err = net.Listen("tcp", o.Listen); err != nil {
@@ -127,6 +136,17 @@ func New(o Options) (*Agent, error) {
 func (a *Agent) publish() {
 	w := a.desired.want
 	a.snapshot.Store(&w)
+}
+
+func (a *Agent) wanted() api.HostDesired { return *a.snapshot.Load() }
+
+// Handler answers controllers and other hosts, which r.TLS of a request names. Run serves it
+// where there is a Listen.
+func (a *Agent) Handler() http.Handler {
+	mux := http.NewServeMux()
+	consoleRoutes(mux, a.o.Drivers.Hypervisor, a.wanted)
+	a.receiver.routes(mux)
+	return mux
 }
 
 // Run works until ctx ends. Guests, the network and files stay as they are; it
@@ -150,9 +170,9 @@ func (a *Agent) Run(ctx context.Context) error {
 	wg.Go(func() { a.saver(ctx) })
 	if a.listener != nil {
 		wg.Go(func() {
-			h := consoleHandler(a.o.Drivers.Hypervisor, func() api.HostDesired { return *a.snapshot.Load() })
-			if serveErr = serveConsoles(ctx, a.listener, a.o.Identity, h, a.o.Log); serveErr != nil {
-				serveErr = fmt.Errorf("serve consoles: %w", serveErr)
+			defer a.receiver.streams.Wait()
+			if serveErr = serve(ctx, a.listener, a.o.Identity, a.Handler(), a.o.Log); serveErr != nil {
+				serveErr = fmt.Errorf("serve controllers and hosts: %w", serveErr)
 				cancel()
 			}
 		})

@@ -1,15 +1,21 @@
 package agent
 
-import "time"
+import (
+	"time"
+
+	"github.com/cairn-cloud/cairn/api"
+)
 
 // DomainState is whether a domain runs.
 type DomainState string
 
 // The states of a domain.
 const (
+	DomainNone     DomainState = "" // there is none
 	DomainRunning  DomainState = "running"
 	DomainStarting DomainState = "starting" // its QEMU is being prepared; an event follows
-	DomainPaused   DomainState = "paused"   // somebody has suspended it; a migration does not count
+	DomainMoving   DomainState = "moving"   // it stands still: it is leaving, or coming
+	DomainPaused   DomainState = "paused"   // somebody has suspended it, or it came from another host and was not let go on yet
 	DomainStopped  DomainState = "stopped"
 )
 
@@ -85,6 +91,7 @@ type DomainSpec struct {
 	VCPUs        int64
 	MemoryMiB    int64
 	Architecture string
+	CPU          *api.CPU `json:",omitempty"` // nil: all that the host has
 	Root         DiskFile
 	ConfigDrive  string // path of the ISO; empty: none
 	ConsoleLog   string // path of the serial console's log
@@ -132,6 +139,7 @@ type HypervisorInfo struct {
 	Architecture   string
 	Virtualization string            // kvm or qemu
 	Versions       map[string]string // of libvirt and qemu
+	CPU            *api.HostCPU      // that guests can be given; nil: not known
 }
 
 // DiskState is what an instance has on disk.
@@ -139,4 +147,7 @@ type DiskState struct {
 	Root         bool
 	Image        string // SHA-256 of the image that the root disk stands on; empty: not known
 	ConfigDigest string // of the config drive; empty: none
+	// Away is the epoch under which the instance is to run on, or is to come from,
+	// another host, so that what is here is not its own; 0: it is.
+	Away int64
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"net"
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/network"
@@ -15,6 +16,21 @@ type Drivers struct {
 	Network    Network
 	Disks      Disks
 	Guests     Guests
+	Peers      Peers
+
+	// progress is the loop's ear: how far sending an instance is.
+	progress func(ctx context.Context, a Migrate, copied, total int64)
+}
+
+// Peers are the agents of other hosts.
+type Peers interface {
+	// Spec asks the host what the domain of an instance that comes to it is to be.
+	Spec(ctx context.Context, to api.HostOutgoing, instance string) (DomainSpec, error)
+	// Still tells the host that the guest stands still, and goes on there next.
+	Still(ctx context.Context, to api.HostOutgoing, instance string) error
+	// Dial opens a channel to the hypervisor of the host, which takes it from the
+	// host alone that the instance comes from.
+	Dial(ctx context.Context, to api.HostOutgoing, instance string, c Channel) (net.Conn, error)
 }
 
 // Hypervisor runs domains. agent/libvirt implements it; the simulator has another.
@@ -33,6 +49,13 @@ type Hypervisor interface {
 	// guest does not notice. It changes nothing where the NIC has it.
 	Plug(ctx context.Context, instance, mac, tap string) error
 	Undefine(ctx context.Context, instance string) error
+	// Migrate sends a running domain to another host, where it goes on running: nil
+	// says that it has left, and is there. StayedError says that it is here. With any other error it
+	// is not known, and the call is to be repeated, which finds it out. When ctx
+	// ends it is given up.
+	Migrate(ctx context.Context, m Migration) error
+	// Receive opens this host's end of a channel of a domain that comes to it.
+	Receive(ctx context.Context, instance string, c Channel) (Stream, error)
 	// SetMark changes what is remembered on the domain, running or not.
 	SetMark(ctx context.Context, m Mark) error
 	// Events yields when a domain changes state by itself or by us, for as long
@@ -70,6 +93,8 @@ type Disks interface {
 	FetchImage(ctx context.Context, image api.HostImage) error
 	// CreateRoot makes the root disk of an instance over its image, and leaves it if it exists.
 	CreateRoot(ctx context.Context, i api.HostInstance) error
+	// NoteAway remembers DiskState.Away.
+	NoteAway(ctx context.Context, instance string, epoch int64) error
 	// WriteConfigDrive writes the NoCloud config drive and remembers the digest.
 	WriteConfigDrive(ctx context.Context, instance, digest string, files map[string][]byte) error
 	// Remove deletes all files of an instance.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"maps"
+	"net"
 	"net/netip"
 	"slices"
 	"sync"
@@ -40,6 +41,8 @@ type world struct {
 	onAsk  func(w *world, instance string) // a guest whose power button was pressed; default: it stops
 	onBoot func(w *world, d Domain) Domain // what becomes of a started guest; default: it runs
 	fetch  func(ctx context.Context) error // how long an image takes
+
+	migrate func(ctx context.Context, m Migration) error // how sending goes; default: well
 }
 
 func newWorld() *world {
@@ -261,6 +264,32 @@ func (h fakeHypervisor) Undefine(_ context.Context, id string) error {
 	return err
 }
 
+func (h fakeHypervisor) Migrate(ctx context.Context, m Migration) error {
+	err := h.enter("migrate %s", m.Instance)
+	migrate := h.migrate
+	h.mu.Unlock()
+	if err == nil && migrate != nil {
+		err = migrate(ctx, m)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		delete(h.domains, m.Instance)
+	}
+	return err
+}
+
+func (h fakeHypervisor) Receive(_ context.Context, id string, c Channel) (Stream, error) {
+	err := h.enter("receive %s %s", id, c)
+	defer h.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	here, there := net.Pipe()
+	go func() { _, _ = io.Copy(here, here) }() // says what it hears
+	return there, nil
+}
+
 func (h fakeHypervisor) SetMark(_ context.Context, m Mark) error {
 	err := h.enter("mark %s %s reboots=%d", m.Instance, m.Power, m.Reboots)
 	defer h.mu.Unlock()
@@ -362,6 +391,16 @@ func (f fakeDisks) FetchImage(ctx context.Context, i api.HostImage) error {
 	return err
 }
 
+func (f fakeDisks) NoteAway(_ context.Context, id string, epoch int64) error {
+	err := f.enter("away %s %d", id, epoch)
+	defer f.mu.Unlock()
+	if d, ok := f.disks[id]; ok && err == nil {
+		d.Away = epoch
+		f.disks[id] = d
+	}
+	return err
+}
+
 func (f fakeDisks) CreateRoot(_ context.Context, i api.HostInstance) error {
 	err := f.enter("root %s", i.ID)
 	defer f.mu.Unlock()
@@ -371,6 +410,9 @@ func (f fakeDisks) CreateRoot(_ context.Context, i api.HostInstance) error {
 	if err == nil {
 		d := f.disks[i.ID]
 		d.Root, d.Image = true, i.Image.SHA256
+		if i.Incoming != nil {
+			d.Away = i.Epoch
+		}
 		f.disks[i.ID] = d
 	}
 	return err

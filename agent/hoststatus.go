@@ -58,6 +58,7 @@ func (a *Agent) hostStatus(ctx context.Context) (api.HostStatus, error) {
 		Architecture: info.Architecture, CPUs: info.CPUs, MemoryMiB: info.MemoryMiB,
 		DiskGiB:        int64(st.Blocks) * st.Bsize >> 30,
 		Virtualization: info.Virtualization, Versions: maps.Clone(info.Versions), Missing: a.o.Missing,
+		Storage: a.o.Storage, CPU: info.CPU,
 	}
 	for _, o := range []struct {
 		has    *int64

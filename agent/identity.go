@@ -208,7 +208,7 @@ func (id *Identity) renew(ctx context.Context, cp ControlPlane) error {
 // controllerOrganization marks the certificates of controllers.
 const controllerOrganization = "cairn:controller"
 
-// serverTLS accepts controllers and nobody else.
+// serverTLS accepts controllers, and hosts, which see only what comes from them.
 func (id *Identity) serverTLS() *tls.Config {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(id.ca)
@@ -219,11 +219,11 @@ func (id *Identity) serverTLS() *tls.Config {
 		ClientCAs:      pool,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			for _, o := range s.PeerCertificates[0].Subject.Organization {
-				if o == controllerOrganization {
+				if o == controllerOrganization || o == hostOrganization {
 					return nil
 				}
 			}
-			return errors.New("only controllers may ask an agent")
+			return errors.New("only controllers and hosts may ask an agent")
 		},
 	}
 }

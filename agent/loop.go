@@ -16,7 +16,7 @@ type loop struct {
 	workers sync.WaitGroup
 	slots   chan struct{} // of work that is done at once
 
-	busy        map[string]bool // targets that a worker is on
+	busy        map[string]context.CancelFunc // targets that a worker is on, and what stops it
 	memory      map[string]Memory
 	unused      map[string]time.Time
 	network     *network.Desired
@@ -33,12 +33,13 @@ type loop struct {
 	told        map[string]time.Time // drift of the host, by field
 	blind       int                  // failures in a row to see what is on the host
 	blindUntil  time.Time
+	passed      time.Time // when the last pass began
 }
 
 func newLoop(a *Agent) *loop {
 	return &loop{
 		Agent: a, slots: make(chan struct{}, a.o.Parallel),
-		busy: map[string]bool{}, memory: map[string]Memory{}, unused: map[string]time.Time{},
+		busy: map[string]context.CancelFunc{}, memory: map[string]Memory{}, unused: map[string]time.Time{},
 		reported: map[string]api.InstanceStatus{}, told: map[string]time.Time{}, events: map[string][]api.EventSpec{},
 	}
 }
@@ -104,6 +105,14 @@ func (l *loop) handle(m message) {
 	switch {
 	case m.done != nil:
 		l.finish(*m.done)
+	case m.progress != nil:
+		mem := l.memory[m.progress.of.Instance]
+		mem.Move.Copied, mem.Move.Total = m.progress.copied, m.progress.total
+		l.memory[m.progress.of.Instance] = mem
+	case m.still != nil:
+		mem := l.memory[m.still.instance]
+		mem.Still = m.still.epoch
+		l.memory[m.still.instance] = mem
 	case m.streamErr != nil:
 		l.desired.restart()
 		l.reporter.again()

@@ -34,9 +34,10 @@ func networkDesired(u Underlay, want api.HostDesired) (network.Desired, error) {
 			bad = append(bad, p.ID)
 			continue
 		}
-		q := network.Port{ID: p.ID, MAC: mac, Address: p.Address, Local: p.Local, Instance: p.Instance, Hostname: p.Hostname}
+		q := network.Port{ID: p.ID, MAC: mac, Address: p.Address, Local: p.Local, Also: p.Also, Instance: p.Instance, Hostname: p.Hostname}
 		if !p.Local {
-			q.Underlay = p.Underlay
+			q.Underlay, q.Tap = p.Underlay, p.Incoming
+			q.Leaving = p.Incoming && want.Instances[p.Instance].Outgoing != nil
 		}
 		ports[p.Network] = append(ports[p.Network], q)
 	}

@@ -11,6 +11,7 @@ import (
 // did: all that Plan looks at beside the desired state.
 type Observed struct {
 	Layout  Layout
+	Shared  bool                 // other hosts use the same files: they are removed with the instance only
 	Domains map[string]Domain    // by instance
 	Disks   map[string]DiskState // by instance
 	Images  map[string]bool      // in the cache, by SHA-256
@@ -63,6 +64,17 @@ type Memory struct {
 	Started        bool      // a start was done, and what came of it is not seen yet
 
 	MendNotBefore time.Time // when a definition that another hand changes may be mended again
+
+	Move  Move  // the last one away from here
+	Still int64 // epoch of the last one to here whose guest stands still to go on here
+}
+
+// Move is what the agent remembers of sending an instance away.
+type Move struct {
+	Epoch         int64 // under which it is to run there
+	State         api.Outgoing
+	Message       string
+	Copied, Total int64 // bytes
 }
 
 // Failure is what went wrong with an instance.

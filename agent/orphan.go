@@ -40,17 +40,23 @@ func (p *planner) orphans() {
 	for id := range p.have.Domains {
 		ids[id] = true
 	}
-	for id := range p.have.Disks {
-		ids[id] = true
-	}
-	for id := range p.have.Orphans {
-		ids[id] = true
+	if !p.have.Shared { // else files may be another host's, and are removed with their instance
+		for id := range p.have.Disks {
+			ids[id] = true
+		}
+		for id := range p.have.Orphans {
+			ids[id] = true
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		_, wanted := p.want.Instances[id]
 		o, noted := p.have.Orphans[id]
 		switch {
 		case wanted || p.now.Before(p.have.Memory[id].NotBefore):
+		case p.have.Shared:
+			p.removeDomain(id, "it is not placed here, and its disk may be in use elsewhere")
+		case p.moved(id):
+			p.remove(id, "it is on another host")
 		case !noted:
 			p.do(NoteOrphan{target{id}, p.history(id)})
 			p.still(id)
@@ -99,7 +105,7 @@ func (p *planner) due(o Orphan) bool {
 func (p *planner) adopt(w api.HostInstance) DiskState {
 	o, noted := p.have.Orphans[w.ID]
 	switch {
-	case !noted:
+	case !noted || p.have.Shared:
 	case o.Epoch == w.Epoch || !p.there(w.ID):
 		p.do(ForgetOrphan{target{w.ID}, w.ID, "it is owned again"})
 	default:

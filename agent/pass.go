@@ -14,6 +14,10 @@ import (
 // again if nothing happens before.
 func (l *loop) pass(ctx context.Context) time.Time {
 	now := l.o.Now()
+	if now.Before(l.passed) {
+		l.setBack()
+	}
+	l.passed = now
 	if now.Before(l.blindUntil) {
 		return l.blindUntil
 	}
@@ -33,16 +37,26 @@ func (l *loop) pass(ctx context.Context) time.Time {
 	l.idle.Store(idle(want, have))
 	l.work(ctx, actions)
 	have.Network, have.Guests, have.NetworkNotBefore = l.network, l.guests, l.netNot
-	have.NetworkHolds = l.networkHolds()
+	have.NetworkHolds = l.networkHolds(have)
 	have.NetDrift = l.netDrift
 	l.report(ctx, have, now)
 	return wakeAt(want, have, now)
 }
 
+// setBack makes a clock that was set back hold nothing up: times to wait for were
+// told by what it said before.
+func (l *loop) setBack() {
+	l.blindUntil, l.netNot = time.Time{}, time.Time{}
+	for id, m := range l.memory { // each by itself
+		m.NotBefore, m.StartNotBefore, m.MendNotBefore = time.Time{}, time.Time{}, time.Time{}
+		l.memory[id] = m
+	}
+}
+
 // observe looks at what is on the host.
 func (l *loop) observe(ctx context.Context) (Observed, error) {
 	have := Observed{
-		Layout: l.o.Layout, Known: l.desired.known, Synced: l.desired.synced, Underlay: l.o.Underlay,
+		Layout: l.o.Layout, Shared: l.o.Storage != "", Known: l.desired.known, Synced: l.desired.synced, Underlay: l.o.Underlay,
 		Network: l.network, NetworkNotBefore: l.netNot, Guests: l.guests,
 		Domains: map[string]Domain{}, Memory: map[string]Memory{}, UnusedSince: l.unused,
 		Grace: l.o.OrphanGrace,
@@ -88,7 +102,7 @@ func (l *loop) settle(have *Observed, now time.Time) {
 		w := want.Instances[id]
 		d, defined := have.Domains[id]
 		m := l.memory[id]
-		if !l.busy[id] { // while it is worked on, what is seen may be half done
+		if l.busy[id] == nil { // while it is worked on, what is seen may be half done
 			var crashed bool
 			if m, crashed = m.settle(d, defined, now, l.o.Rand()); crashed && w.Power == api.PowerOn && !w.Deleting {
 				l.event(id, api.EventSpec{
@@ -116,11 +130,11 @@ func (l *loop) settle(have *Observed, now time.Time) {
 }
 
 // networkHolds tells whether the network that is wanted now was applied.
-func (l *loop) networkHolds() bool {
+func (l *loop) networkHolds(have Observed) bool {
 	if l.network == nil {
 		return false
 	}
-	want, _ := networkDesired(l.o.Underlay, l.desired.want)
+	want, _ := networkDesired(l.o.Underlay, situate(l.desired.want, have))
 	return equalNetworks(*l.network, want)
 }
 
@@ -138,8 +152,8 @@ func (l *loop) report(ctx context.Context, have Observed, now time.Time) {
 	for _, id := range slices.Sorted(maps.Keys(want.Instances)) {
 		w, before := want.Instances[id], l.reported[id]
 		s, ok := instanceStatus(want, have, id, l.o.Name, before, now)
-		if !ok {
-			continue
+		if !ok || s.State == api.StateGone && l.busy[id] != nil {
+			continue // a worker may still make something of it
 		}
 		s.Drift = instanceDrift(made, want, have, w, before.Drift, now)
 		if before.State != "" && before.State != s.State && s.State == api.StateRunning {

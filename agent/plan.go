@@ -25,7 +25,7 @@ func Plan(want api.HostDesired, have Observed, now time.Time) []Action {
 	if !have.Known {
 		return nil
 	}
-	p := &planner{want: want, have: have, now: now}
+	p := &planner{want: situate(want, have), have: have, now: now}
 	p.host()
 	for _, id := range slices.Sorted(maps.Keys(want.Instances)) {
 		p.instance(want.Instances[id])
@@ -67,6 +67,10 @@ func (p *planner) host() {
 // remove plans the end of all that there is of an instance.
 func (p *planner) remove(id, why string) {
 	p.removeDomain(id, why)
+	p.removeDisks(id)
+}
+
+func (p *planner) removeDisks(id string) {
 	if _, ok := p.have.Disks[id]; ok {
 		p.do(RemoveDisks{target{id}})
 	}

@@ -26,15 +26,27 @@ func (p *planner) instance(w api.HostInstance) {
 		p.removeDomain(id, "it ran under a placement that has passed")
 		d, defined = Domain{}, false
 	}
+	if w.Incoming != nil {
+		p.incoming(w, defined)
+		return
+	}
+	if w.Outgoing != nil {
+		if p.outgoing(w) {
+			return
+		}
+		if w.Outgoing.Cold {
+			w.Power = api.PowerOff
+		}
+	}
 	p.prepare(w, p.adopt(w))
 	if !portsKnown(p.want, w) {
 		return // the map of its ports is on its way
 	}
-	if d.State == DomainStarting {
+	if d.State == DomainStarting || d.State == DomainMoving {
 		return // its event is on its way
 	}
 	if d.State == DomainPaused {
-		p.do(Resume{target{id}})
+		p.do(Resume{target{id}}) // also where it came from another host, which could not say go
 		return
 	}
 	mark, fresh := p.define(w, d, defined)
@@ -52,6 +64,9 @@ func (p *planner) prepare(w api.HostInstance, disk DiskState) {
 	}
 	if !disk.Root {
 		p.do(CreateRoot{target{w.ID}, w})
+	}
+	if w.Incoming == nil && w.Outgoing == nil && disk.Away != 0 {
+		p.do(KeepDisks{target{w.ID}})
 	}
 	if c := configDigest(p.want, w); disk.ConfigDigest != c {
 		p.do(WriteConfigDrive{target{w.ID}, p.want, c})
@@ -94,11 +109,18 @@ func (p *planner) define(w api.HostInstance, d Domain, defined bool) (mark Mark,
 	return s.Mark, !defined
 }
 
+const cutOffWhy = "the host is cut off, and it may be started elsewhere"
+
+// cutOff tells whether an instance must not run here on.
+func (p *planner) cutOff(w api.HostInstance) bool {
+	return w.Exclusive && p.have.Fences && p.have.CutOff
+}
+
 // on plans an instance that is to run.
 func (p *planner) on(w api.HostInstance, d Domain, defined bool, mark Mark, fresh bool) {
-	if defined && d.State == DomainRunning && w.Exclusive && p.have.Fences && p.have.CutOff {
+	if defined && d.State == DomainRunning && p.cutOff(w) {
 		mark.Power = MarkOff // by us: it starts again once there is contact
-		p.do(SetMark{target{w.ID}, mark, "the host is cut off"}, Destroy{target{w.ID}, "the host is cut off, and it may be started elsewhere"})
+		p.do(SetMark{target{w.ID}, mark, "the host is cut off"}, Destroy{target{w.ID}, cutOffWhy})
 		return
 	}
 	if defined && d.State == DomainRunning {

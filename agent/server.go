@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,11 +21,14 @@ const (
 	consoleMax     = 4 << 20
 )
 
-// consoleHandler serves the end of the console logs of the instances that
-// wanted tells of, and nothing else.
-func consoleHandler(h Hypervisor, wanted func() api.HostDesired) http.Handler {
-	mux := http.NewServeMux()
+// consoleRoutes serve controllers the end of the console logs of the instances
+// that wanted tells of.
+func consoleRoutes(mux *http.ServeMux, h Hypervisor, wanted func() api.HostDesired) {
 	mux.HandleFunc("GET /v1/console/{id}", func(w http.ResponseWriter, r *http.Request) {
+		if !slices.Contains(r.TLS.PeerCertificates[0].Subject.Organization, controllerOrganization) {
+			http.Error(w, "only controllers may read consoles", http.StatusForbidden)
+			return
+		}
 		// The ID is looked up, not made a path of: what is not ours leads nowhere.
 		i, ok := wanted().Instances[r.PathValue("id")]
 		if !ok {
@@ -42,7 +46,6 @@ func consoleHandler(h Hypervisor, wanted func() api.HostDesired) http.Handler {
 		}
 		serveTail(w, r, h, i.ID, limit)
 	})
-	return mux
 }
 
 func serveTail(w http.ResponseWriter, r *http.Request, h Hypervisor, id string, limit int64) {
@@ -67,12 +70,13 @@ func serveTail(w http.ResponseWriter, r *http.Request, h Hypervisor, id string, 
 	_, _ = io.Copy(w, io.LimitReader(f, limit))
 }
 
-// serveConsoles answers controllers until ctx ends.
-func serveConsoles(ctx context.Context, l net.Listener, id *Identity, h http.Handler, log *slog.Logger) error {
+// serve answers controllers and hosts until ctx ends.
+func serve(ctx context.Context, l net.Listener, id *Identity, h http.Handler, log *slog.Logger) error {
 	s := &http.Server{
 		Handler: h, TLSConfig: id.serverTLS(),
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		BaseContext: func(net.Listener) context.Context { return ctx }, // also of streams, which outlive the server
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -48,8 +48,9 @@ func TestConsole_isForControllersOnly(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	h := consoleHandler(fakeHypervisor{newWorld()}, func() api.HostDesired { return testDesired(testInstance("ins_a")) })
-	go func() { done <- serveConsoles(ctx, l, id, h, slog.New(slog.DiscardHandler)) }()
+	h := http.NewServeMux()
+	consoleRoutes(h, fakeHypervisor{newWorld()}, func() api.HostDesired { return testDesired(testInstance("ins_a")) })
+	go func() { done <- serve(ctx, l, id, h, slog.New(slog.DiscardHandler)) }()
 	defer func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -57,10 +58,13 @@ func TestConsole_isForControllersOnly(t *testing.T) {
 		}
 	}()
 	controller, host, foreign := ca.issue("c1", "cairn:controller"), ca.issue("hst_b", "cairn:host"), other.issue("c1", "cairn:controller")
-	for name, c := range map[string]*tls.Certificate{"nobody": nil, "another host": &host, "a controller of another cloud": &foreign} {
+	for name, c := range map[string]*tls.Certificate{"nobody": nil, "a controller of another cloud": &foreign} {
 		if code, _, err := ask(t, ca, l.Addr().String(), c, "/v1/console/ins_a"); err == nil {
 			t.Errorf("%s got an answer: %d", name, code)
 		}
+	}
+	if code, _, err := ask(t, ca, l.Addr().String(), &host, "/v1/console/ins_a"); err != nil || code != 403 {
+		t.Errorf("another host got %d, %v", code, err)
 	}
 	for path, want := range map[string]struct {
 		code int

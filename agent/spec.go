@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"net/netip"
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/network"
@@ -13,7 +14,7 @@ import (
 // on it; its digest is filled in.
 func domainSpec(l Layout, want api.HostDesired, i api.HostInstance, made network.Desired, mark Mark) DomainSpec {
 	s := DomainSpec{
-		Title: i.Project + "/" + i.Name, VCPUs: i.Size.VCPUs, MemoryMiB: i.Size.MemoryMiB, Architecture: i.Architecture,
+		Title: i.Project + "/" + i.Name, VCPUs: i.Size.VCPUs, MemoryMiB: i.Size.MemoryMiB, Architecture: i.Architecture, CPU: i.CPU,
 		Root: l.Root(i.ID, i.Image), ConfigDrive: l.ConfigDrive(i.ID), ConsoleLog: l.ConsoleLog(i.ID),
 	}
 	mtu := map[string]int{}
@@ -40,6 +41,8 @@ func configDigest(want api.HostDesired, i api.HostInstance) string {
 	var nics []nic
 	for _, id := range i.Ports {
 		p := want.Ports[id]
+		// Where the port is says nothing to its guest.
+		p.Local, p.Incoming, p.Underlay, p.Also, p.Generation = false, false, netip.Addr{}, netip.Addr{}, 0
 		nics = append(nics, nic{p, want.Networks[p.Network]})
 	}
 	return digest([]any{i.ID, i.Name, i.Project, i.SSHKeys, i.UserData, nics})

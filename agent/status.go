@@ -39,6 +39,7 @@ func instanceStatus(want api.HostDesired, have Observed, id, host string, before
 	}
 	_, onDisk := have.Disks[id]
 	s.State = instanceState(w, d, defined, onDisk, have.Memory[id])
+	s.Migration = migration(want, have, w)
 	if s.State == api.StateRunning && d.Mark.Reboots < w.Reboots {
 		s.ObservedGeneration = before.ObservedGeneration // the reboot is still to be seen
 	}
@@ -50,7 +51,10 @@ func instanceStatus(want api.HostDesired, have Observed, id, host string, before
 }
 
 func instanceState(w api.HostInstance, d Domain, defined, onDisk bool, m Memory) api.State {
-	on := defined && d.State == DomainRunning
+	on := defined && (d.State == DomainRunning || d.State == DomainMoving || d.State == DomainPaused)
+	if w.Outgoing != nil && !w.Deleting && m.Move.Epoch == w.Outgoing.Epoch && m.Move.State != api.OutgoingFailed {
+		on = true // here, or elsewhere by now
+	}
 	switch {
 	case w.Deleting && !defined && !onDisk:
 		return api.StateGone

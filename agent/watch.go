@@ -15,6 +15,20 @@ type message struct {
 	observe   bool   // events may have been missed: look at everything
 	network   string // what changed by another hand
 	done      *done
+	progress  *progress
+	still     *still
+}
+
+// still says that the guest of an instance that comes here stands still.
+type still struct {
+	instance string
+	epoch    int64
+}
+
+// progress is how far sending an instance is, in bytes.
+type progress struct {
+	of            Migrate
+	copied, total int64
 }
 
 // send hands a message to the loop; false when ctx ended.

@@ -18,6 +18,14 @@ type done struct {
 	err    error
 }
 
+// last is the action that was done last, or tried.
+func (d done) last() Action {
+	if d.failed != nil {
+		return d.failed
+	}
+	return d.did[len(d.did)-1]
+}
+
 // netWork is the network's part of a plan, for which starts wait.
 type netWork struct {
 	finished chan struct{}
@@ -30,6 +38,7 @@ var errNetwork = errors.New("the host's network could not be made")
 // work sets workers to the actions, one for each target that has none, and does
 // the host's own itself meanwhile.
 func (l *loop) work(ctx context.Context, actions []Action) {
+	whole := ctx // of which a worker's is a part, that may be stopped before
 	net := &netWork{finished: make(chan struct{})}
 	var host []Action
 	groups := map[string][]Action{}
@@ -40,7 +49,11 @@ func (l *loop) work(ctx context.Context, actions []Action) {
 			host = append(host, a)
 			continue
 		}
-		if l.busy[t] {
+		if stop := l.busy[t]; stop != nil {
+			if _, ok := a.(Abort); ok {
+				l.o.Log.Info(a.String())
+				stop()
+			}
 			continue // it is planned anew when the worker is done
 		}
 		if groups[t] == nil {
@@ -50,13 +63,18 @@ func (l *loop) work(ctx context.Context, actions []Action) {
 	}
 	l.relieve(groups)
 	for _, t := range order {
-		l.busy[t] = true
+		ctx, stop := context.WithCancel(ctx)
+		l.busy[t] = stop
 		for _, a := range groups[t] {
 			if r, ok := a.(remembered); ok {
 				l.memory[t] = r.remember(l.memory[t])
 			}
 		}
-		l.workers.Go(func() { l.send(ctx, message{done: l.doGroup(ctx, t, groups[t], net)}) })
+		l.workers.Go(func() {
+			defer stop()
+			d := l.doGroup(ctx, t, groups[t], net)
+			l.send(whole, message{done: d})
+		})
 	}
 	net.err = l.doHost(ctx, host)
 	close(net.finished)
@@ -67,7 +85,7 @@ func (l *loop) work(ctx context.Context, actions []Action) {
 func (l *loop) relieve(planned map[string][]Action) {
 	now := l.o.Now()
 	for id, m := range l.memory { // each by itself
-		if m.Failures > 0 && planned[id] == nil && !l.busy[id] && !now.Before(m.NotBefore) && now.After(l.netNot) {
+		if m.Failures > 0 && planned[id] == nil && l.busy[id] == nil && !now.Before(m.NotBefore) && now.After(l.netNot) {
 			l.memory[id] = m.succeeded()
 		}
 	}
@@ -135,7 +153,7 @@ func (l *loop) doGroup(ctx context.Context, target string, actions []Action, net
 			}
 		}
 		l.o.Log.Info(a.String())
-		if err := a.Do(ctx, l.o.Drivers); err != nil {
+		if err := a.Do(ctx, l.drivers()); err != nil {
 			return &done{target, actions[:n], a, err}
 		}
 	}
@@ -157,8 +175,16 @@ func (l *loop) finish(d done) {
 		l.tell(d.target, a)
 	}
 	m := l.memory[d.target]
+	last := d.last()
+	if a, ok := last.(Migrate); ok {
+		known := false
+		if m, known = a.ended(m, d.err); known && d.err != nil {
+			l.o.Log.Warn(a.String(), "error", d.err)
+			d.failed = nil // that is how it ended
+		}
+	}
 	if d.failed == nil {
-		if _, m.Started = d.did[len(d.did)-1].(Start); !m.Started { // else it is to be seen
+		if _, m.Started = last.(Start); !m.Started { // else it is to be seen
 			m = m.succeeded()
 		}
 		l.memory[d.target] = m
@@ -183,4 +209,13 @@ func (l *loop) finish(d done) {
 	if _, ours := l.desired.want.Instances[d.target]; ours && (m.Failures == 1 || m.Failures == failuresToFail) {
 		l.event(d.target, api.EventSpec{Warning: true, Reason: f.Reason, Message: f.Message, Time: now})
 	}
+}
+
+// drivers are those of the agent, with the loop's ear.
+func (l *loop) drivers() Drivers {
+	d := l.o.Drivers
+	d.progress = func(ctx context.Context, a Migrate, copied, total int64) {
+		l.send(ctx, message{progress: &progress{a, copied, total}})
+	}
+	return d
 }

@@ -78,7 +78,7 @@ func hostInstance(v api.View, host, id string) *api.HostInstance {
 		return nil
 	}
 	incoming := i.Placement.Target != nil && i.Placement.Target.Host == host
-	if i.Placement.Host != host && (!incoming || i.Deleting()) {
+	if i.Placement.Host != host && !incoming {
 		return nil
 	}
 	img := get[*api.Image](v, api.KindImage, i.Spec.Image)

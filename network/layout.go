@@ -2,6 +2,7 @@ package network
 
 import (
 	"net/netip"
+	"slices"
 )
 
 // layout is what a Desired comes to: the wanted state, and what of it belongs
@@ -35,12 +36,18 @@ func lay(want Desired, have Observed) layout {
 			case !ok:
 			case p.Local:
 				l.local(n, p, m)
-				pair := `"` + Tap(p.ID) + `" . ` + m.String()
-				macs[pair] = true
-				ports[pair+" . "+p.Address.String()] = true
 			default:
 				l.remote(n, p, m)
 				hosts[p.Underlay.String()] = true
+			}
+			if ok && (p.Local || p.Tap) {
+				l.tap(n, p)
+				pair := `"` + Tap(p.ID) + `" . ` + m.String()
+				macs[pair] = true
+				ports[pair+" . "+p.Address.String()] = true
+			}
+			if ok && p.Also.Is4() && p.Also != want.Underlay {
+				hosts[p.Also.String()] = true
 			}
 		}
 	}
@@ -98,7 +105,8 @@ func (l layout) link(namespace string, k Link) {
 func (l layout) network(n Network, underlay netip.Addr) {
 	bridge, cable, router := Bridge(n.VNI), GatewayCable(n.VNI), Namespace(n.VNI)
 	l.link("", Link{Name: bridge, Kind: KindBridge, MTU: n.MTU, Group: groupForward})
-	l.link("", Link{Name: VXLAN(n.VNI), Kind: KindVXLAN, MTU: n.MTU, Bridge: bridge, Tunnel: TunnelDevice(n.VNI, underlay)})
+	leaving := slices.ContainsFunc(n.Ports, func(p Port) bool { return p.Leaving })
+	l.link("", Link{Name: VXLAN(n.VNI), Kind: KindVXLAN, MTU: n.MTU, Bridge: bridge, Port: BridgePort{Hairpin: leaving}, Tunnel: TunnelDevice(n.VNI, underlay)})
 	l.link("", Link{Name: cable, Kind: KindCable, MTU: n.MTU, Bridge: bridge, Peer: PeerIn(router, GatewayLink)})
 	l.Host.Forwards[ForwardKey{bridge, gatewayMAC()}] = cable
 
@@ -138,11 +146,14 @@ func (l layout) uplink(n Network, t transit) {
 }
 
 func (l layout) local(n Network, p Port, m MAC) {
+	l.Host.Forwards[ForwardKey{Bridge(n.VNI), m}] = Tap(p.ID)
+	l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, p.Address}] = m
+}
+
+func (l layout) tap(n Network, p Port) {
 	tap := Tap(p.ID)
 	l.networks[tap] = n.VNI
 	l.link("", Link{Name: tap, Kind: KindTap, MTU: n.MTU, Bridge: Bridge(n.VNI)})
-	l.Host.Forwards[ForwardKey{Bridge(n.VNI), m}] = tap
-	l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, p.Address}] = m
 }
 
 func (l layout) remote(n Network, p Port, m MAC) {

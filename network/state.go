@@ -85,6 +85,7 @@ type Link struct {
 type BridgePort struct {
 	Learning bool // from the source of frames
 	Flood    bool // frames for a MAC that it does not know
+	Hairpin  bool // frames may leave by it that came by it
 }
 
 // Tunnel is what cannot be changed on a VXLAN device once it is made.

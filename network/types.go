@@ -37,6 +37,15 @@ type Port struct {
 	Address  netip.Addr
 	Local    bool
 	Underlay netip.Addr // of its host; not valid for a local port
+	// Tap: a port that is not local has its tap here already, or still, because its
+	// instance is coming or going.
+	Tap bool
+	// Leaving: its instance has just left. Frames that still come here are sent on
+	// after it, through the tunnel that they came by.
+	Leaving bool
+	// Also is another host from which the port may send: the one where its
+	// instance is going.
+	Also     netip.Addr
 	Instance string
 	Hostname string
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -35,6 +36,7 @@ var _ agent.Disks = (*Store)(nil)
 const (
 	imageNote  = "image"         // the SHA-256 of the image under the root disk
 	configNote = "config.digest" // the digest of what is on the config drive
+	awayNote   = "away"          // the epoch under which the instance is to run elsewhere, or to come
 )
 
 // Open makes the directories of the state directory.
@@ -90,6 +92,7 @@ func (s *Store) state(instance string) agent.DiskState {
 	if exists(s.layout.Root(instance, api.HostImage{}).Path) {
 		d.Root = true
 		d.Image = note(filepath.Join(dir, imageNote))
+		d.Away, _ = strconv.ParseInt(note(filepath.Join(dir, awayNote)), 10, 64)
 	}
 	if exists(s.layout.ConfigDrive(instance)) {
 		d.ConfigDigest = note(filepath.Join(dir, configNote))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +39,11 @@ func (s *Store) CreateRoot(ctx context.Context, i api.HostInstance) error {
 	if err := writeWhole(filepath.Join(s.layout.Instance(i.ID), imageNote), 0o600, []byte(i.Image.SHA256+"\n")); err != nil {
 		return fmt.Errorf("root disk of %s: %w", i.ID, err)
 	}
+	if i.Incoming != nil {
+		if err := s.NoteAway(ctx, i.ID, i.Epoch); err != nil {
+			return err
+		}
+	}
 	part := disk.Path + ".part"
 	cmd := exec.CommandContext(ctx, "qemu-img", "create", "-q", "-f", disk.Format,
 		"-b", disk.Backing.Path, "-F", disk.Backing.Format, part, strconv.FormatInt(size, 10))
@@ -65,6 +71,20 @@ func (s *Store) makeDir(instance string) error {
 func removeIfThere(path string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
+	}
+	return nil
+}
+
+// NoteAway implements agent.Disks.
+func (s *Store) NoteAway(_ context.Context, instance string, epoch int64) (err error) {
+	path := filepath.Join(s.layout.Instance(instance), awayNote)
+	if epoch != 0 {
+		err = writeWhole(path, 0o600, fmt.Appendf(nil, "%d\n", epoch))
+	} else if err = os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return fmt.Errorf("note where %s is: %w", instance, err)
 	}
 	return nil
 }

@@ -183,7 +183,15 @@ func (h *Hypervisor) look(c *lv.Connect) (machine, error) {
 		return m, fmt.Errorf("read libvirt's capabilities: %w", err)
 	}
 	for _, s := range caps.Host.SecModel {
-		m.dac = m.dac || s.Name == "dac"
+		if s.Name != "dac" {
+			continue
+		}
+		m.dac = true
+		for _, l := range s.Labels {
+			if _, err := fmt.Sscanf(l.Value, "+%d:+%d", &m.user, &m.group); err == nil {
+				break
+			}
+		}
 	}
 	switch h.o.Virtualization {
 	case "qemu":
@@ -196,6 +204,9 @@ func (h *Hypervisor) look(c *lv.Connect) (machine, error) {
 		m.kvm = kvmUsable(caps) == nil
 	default:
 		return m, fmt.Errorf("%w %q: give auto, kvm or qemu", errVirtualization, h.o.Virtualization)
+	}
+	if m.cpu, err = hostCPU(c, m.virtualization()); err != nil {
+		h.o.Log.Warn("the host's CPU is not known, so instances cannot be moved to it or from it while they run", "error", err)
 	}
 	return m, nil
 }

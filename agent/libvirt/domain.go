@@ -136,13 +136,18 @@ func (h *Hypervisor) Suspend(_ context.Context, instance string) error {
 
 // Resume implements agent.Hypervisor.
 func (h *Hypervisor) Resume(_ context.Context, instance string) error {
-	return h.with("resume", instance, nil, func(d *lv.Domain) error {
-		err := d.Resume()
-		if wrongState(err) { // it runs
+	return h.with("resume", instance, nil, resume)
+}
+
+// resume lets go on what stands still; what runs does already.
+func resume(d *lv.Domain) error {
+	err := d.Resume()
+	if wrongState(err) {
+		if state, _, stateErr := d.GetState(); stateErr == nil && state != lv.DOMAIN_PAUSED {
 			return nil
 		}
-		return err
-	})
+	}
+	return err
 }
 
 // Undefine implements agent.Hypervisor.

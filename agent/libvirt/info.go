@@ -26,15 +26,11 @@ func (h *Hypervisor) Info(_ context.Context) (agent.HypervisorInfo, error) {
 	if err != nil {
 		return agent.HypervisorInfo{}, fmt.Errorf("QEMU's version: %w", err)
 	}
-	info := agent.HypervisorInfo{
+	return agent.HypervisorInfo{
 		CPUs: int64(node.Cpus), MemoryMiB: int64(node.Memory >> 10), Architecture: node.Model,
-		Virtualization: "qemu",
-		Versions:       map[string]string{"libvirt": version(lib), "qemu": version(qemu)},
-	}
-	if m.kvm {
-		info.Virtualization = "kvm"
-	}
-	return info, nil
+		Virtualization: m.virtualization(), CPU: m.cpu,
+		Versions: map[string]string{"libvirt": version(lib), "qemu": version(qemu)},
+	}, nil
 }
 
 // version spells libvirt's numbers: 9000001 is 9.0.1.

@@ -132,26 +132,34 @@ func (h *Hypervisor) domain(d *lv.Domain) (agent.Domain, bool, error) {
 	if err != nil {
 		return agent.Domain{}, false, fmt.Errorf("state of domain %s: %w", name, err)
 	}
-	out := agent.Domain{Mark: m, State: agent.DomainRunning}
-	switch state {
-	case lv.DOMAIN_SHUTOFF:
-		out.State, out.Reason = agent.DomainStopped, stopReason(lv.DomainShutoffReason(reason))
-	case lv.DOMAIN_CRASHED:
-		out.State, out.Reason = agent.DomainStopped, agent.StopCrash
-	case lv.DOMAIN_PAUSED:
-		switch lv.DomainPausedReason(reason) {
-		case lv.DOMAIN_PAUSED_STARTING_UP:
-			out.State = agent.DomainStarting
-		case lv.DOMAIN_PAUSED_USER:
-			out.State = agent.DomainPaused
-		default: // a migration, a full disk, …: not ours to resume
-		}
-	default: // running, blocked, shutting down: a QEMU is there
-	}
+	out := agent.Domain{Mark: m}
+	out.State, out.Reason = stateOf(state, reason)
 	if err := h.define(d, &out); err != nil {
 		return agent.Domain{}, false, fmt.Errorf("definition of domain %s: %w", name, err)
 	}
 	return out, true, nil
+}
+
+// stateOf puts libvirt's states into ours.
+func stateOf(state lv.DomainState, reason int) (agent.DomainState, agent.StopReason) {
+	switch state {
+	case lv.DOMAIN_SHUTOFF:
+		return agent.DomainStopped, stopReason(lv.DomainShutoffReason(reason))
+	case lv.DOMAIN_CRASHED:
+		return agent.DomainStopped, agent.StopCrash
+	case lv.DOMAIN_PAUSED:
+		switch lv.DomainPausedReason(reason) {
+		case lv.DOMAIN_PAUSED_STARTING_UP:
+			return agent.DomainStarting, ""
+		case lv.DOMAIN_PAUSED_MIGRATION:
+			return agent.DomainMoving, ""
+		case lv.DOMAIN_PAUSED_USER:
+			return agent.DomainPaused, ""
+		default: // a full disk, …: not ours to resume
+		}
+	default: // running, blocked, shutting down: a QEMU is there
+	}
+	return agent.DomainRunning, ""
 }
 
 func stopReason(r lv.DomainShutoffReason) agent.StopReason {

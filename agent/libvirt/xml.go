@@ -7,13 +7,25 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/cairn-cloud/cairn/agent"
+	"github.com/cairn-cloud/cairn/api"
 )
 
 // machine is what the XML depends on beside the spec: facts of this host.
 type machine struct {
 	kvm      bool
 	dac      bool // the DAC security driver is there, so labels can be refused
+	user     int  // that QEMU runs as
+	group    int
+	cpu      *api.HostCPU // that guests can be given; nil: not known
 	directIO func(path string) bool
+}
+
+// virtualization is how guests run, as libvirt names it.
+func (m machine) virtualization() string {
+	if m.kvm {
+		return "kvm"
+	}
+	return "qemu"
 }
 
 // domainXML builds the definition of a domain.
@@ -44,6 +56,10 @@ func domainXML(s agent.DomainSpec, m machine) (string, error) {
 	}
 	if m.kvm {
 		d.Type = "kvm"
+	}
+	if s.CPU != nil {
+		d.CPU = cpuXML(*s.CPU)
+	} else if m.kvm {
 		d.CPU = &libvirtxml.DomainCPU{Mode: "host-passthrough", Check: "none", Migratable: "on"}
 	}
 	out, err := d.Marshal()
@@ -51,6 +67,16 @@ func domainXML(s agent.DomainSpec, m machine) (string, error) {
 		return "", fmt.Errorf("XML of domain %s: %w", s.Mark.Instance, err)
 	}
 	return out, nil
+}
+
+// cpuXML is the CPU that a guest sees wherever it runs. That its host has all of
+// it was seen to before; libvirt refuses to start it where that is not so.
+func cpuXML(c api.CPU) *libvirtxml.DomainCPU {
+	x := &libvirtxml.DomainCPU{Mode: "custom", Match: "exact", Check: "partial", Model: &libvirtxml.DomainCPUModel{Fallback: "forbid", Value: c.Model}}
+	for _, f := range c.Features {
+		x.Features = append(x.Features, libvirtxml.DomainCPUFeature{Policy: "require", Name: f})
+	}
+	return x
 }
 
 func osOf(arch string) *libvirtxml.DomainOS {
@@ -96,6 +122,9 @@ func devices(s agent.DomainSpec, m machine) *libvirtxml.DomainDeviceList {
 	return l
 }
 
+// rootTarget is the root disk's name in the definition.
+const rootTarget = "vda"
+
 func rootDisk(f agent.DiskFile, m machine) libvirtxml.DomainDisk {
 	d := libvirtxml.DomainDisk{
 		Device: "disk",
@@ -103,7 +132,7 @@ func rootDisk(f agent.DiskFile, m machine) libvirtxml.DomainDisk {
 		Driver:       &libvirtxml.DomainDiskDriver{Name: "qemu", Type: f.Format, Cache: "writeback", Discard: "unmap"},
 		Source:       fileSource(f.Path),
 		BackingStore: backing(f.Backing, m),
-		Target:       &libvirtxml.DomainDiskTarget{Dev: "vda", Bus: "virtio"},
+		Target:       &libvirtxml.DomainDiskTarget{Dev: rootTarget, Bus: "virtio"},
 	}
 	if m.directIO(f.Path) {
 		d.Driver.Cache = "none"

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -206,3 +207,15 @@ func (d disks) Observe(context.Context) (map[string]agent.DiskState, map[string]
 	defer d.mu.Unlock()
 	return maps.Clone(d.disks), maps.Clone(d.images), nil
 }
+
+func (h hypervisor) Migrate(context.Context, agent.Migration) error {
+	return &agent.StayedError{Err: errNoMoves}
+}
+
+func (h hypervisor) Receive(context.Context, string, agent.Channel) (agent.Stream, error) {
+	return nil, errNoMoves
+}
+
+func (d disks) NoteAway(context.Context, string, int64) error { return nil }
+
+var errNoMoves = errors.New("this host in memory sends and receives nothing")

@@ -28,7 +28,7 @@ import (
 type agentFlags struct {
 	servers                    []string
 	state, name, joinFile      string
-	underlay                   string
+	underlay, storage          string
 	listen                     string
 	libvirtURI, virtualization string
 	watchdog                   string
@@ -41,6 +41,7 @@ func (f *agentFlags) addHost(c *cobra.Command) {
 	c.Flags().StringVar(&f.state, "state", defaultState, "directory of the host's key, the image cache and the disks")
 	c.Flags().StringVar(&f.name, "name", "", "name of the host (default: the machine's)")
 	c.Flags().StringVar(&f.underlay, "underlay", "", "this host's address for tunnels to other hosts (default: the one of the default route)")
+	c.Flags().StringVar(&f.storage, "storage", "", "name of the storage that holds the state directory's images and instances, where other hosts use the same (default: none do)")
 	c.Flags().StringVar(&f.libvirtURI, "libvirt", "qemu:///system", "URI of libvirt")
 	c.Flags().StringVar(&f.virtualization, "virtualization", "auto", "kvm; qemu, which needs no KVM and is slow; or auto: kvm where there is one")
 	c.Flags().StringVar(&f.watchdog, "watchdog", "", "watchdog device, such as /dev/watchdog, that resets this machine when it is cut off and runs what may be started elsewhere (default: none)")
@@ -131,7 +132,8 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger, f *agentFlags, tok
 	defer guests.Close()
 	o := agent.Options{
 		Layout: layout, Name: f.name, Identity: id, ControlPlane: plane, Underlay: underlay,
-		Drivers: agent.Drivers{Hypervisor: hypervisor, Network: links, Disks: disks, Guests: guests},
+		Drivers: agent.Drivers{Hypervisor: hypervisor, Network: links, Disks: disks, Guests: guests, Peers: agent.NewPeers(id)},
+		Storage: f.storage,
 		Listen:  f.listen, URL: f.consoleURL(underlay), Size: f.size, Missing: missingFeatures(), OrphanGrace: f.orphanGrace,
 		Log: log, Now: a.now, Rand: rand.Float64,
 	}

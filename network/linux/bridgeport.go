@@ -43,6 +43,8 @@ func portOf(b []byte) (p network.BridgePort, err error) {
 		switch a.Attr.Type {
 		case nl.IFLA_BRPORT_LEARNING:
 			p.Learning = len(a.Value) > 0 && a.Value[0] != 0
+		case nl.IFLA_BRPORT_MODE:
+			p.Hairpin = len(a.Value) > 0 && a.Value[0] != 0
 		case nl.IFLA_BRPORT_UNICAST_FLOOD:
 			p.Flood = len(a.Value) > 0 && a.Value[0] != 0
 		}

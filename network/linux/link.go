@@ -145,7 +145,7 @@ func (s *space) plug(l netlink.Link, want network.Link) error {
 			return err
 		}
 	}
-	return errors.Join(s.links.LinkSetLearning(l, want.Port.Learning), s.links.LinkSetFlood(l, want.Port.Flood))
+	return errors.Join(s.links.LinkSetLearning(l, want.Port.Learning), s.links.LinkSetFlood(l, want.Port.Flood), s.links.LinkSetHairpin(l, want.Port.Hairpin))
 }
 
 func (k *kernel) removeLink(o network.RemoveLink) error {

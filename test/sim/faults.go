@@ -100,8 +100,11 @@ func draw(r *rand.Rand, kinds []Kind, controllers, hosts int) []Fault {
 			f.A, f.N = host(), r.Int64N(3)
 		case Partition:
 			f.A, f.B = ctl(), "etcd"
-			if r.IntN(2) == 0 {
+			switch r.IntN(4) {
+			case 0, 1:
 				f.B = host()
+			case 2:
+				f.A, f.B = host(), host()
 			}
 		case Leader:
 			f.For = 12*time.Second + time.Duration(r.Int64N(int64(20*time.Second)))

@@ -402,6 +402,9 @@ func (w *world) settled(i *api.Instance) error {
 		}
 		return nil
 	}
+	if t := i.Placement.Target; t != nil {
+		return fmt.Errorf("%s is still being moved to %s", i.Name, t.HostName)
+	}
 	m := w.machineOf(i.Placement.Host)
 	if m == nil {
 		return fmt.Errorf("%s is on a host that is not there", i.Name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -43,6 +44,15 @@ type machine struct {
 	network *network.Desired
 	halted  map[string]bool // guests that switched themselves off
 	events  chan agent.DomainEvent
+	agent   *serving // the last that ran
+}
+
+// serving is an agent as other machines meet it.
+type serving struct {
+	l           *life
+	host        string // ID
+	certificate *tls.Certificate
+	handler     http.Handler
 }
 
 // What every machine has.
@@ -82,7 +92,7 @@ func (m *machine) runAgent(ctx context.Context, l *life) error {
 	d := driver{m, l, cp}
 	a, err := agent.New(agent.Options{
 		Layout: m.layout, Name: m.name, Identity: id, ControlPlane: cp,
-		Drivers:  agent.Drivers{Hypervisor: d, Network: links{d}, Disks: disks{d}, Guests: guests{d}},
+		Drivers:  agent.Drivers{Hypervisor: d, Network: links{d}, Disks: disks{d}, Guests: guests{d}, Peers: peers{d}},
 		Underlay: agent.Underlay{Address: netip.AddrFrom4([4]byte{198, 18, 0, byte(m.number + 1)}), MTU: 1550},
 		Size:     api.Size{VCPUs: machineCPUs, MemoryMiB: machineMiB, DiskGiB: machineGiB},
 		Watchdog: m.watchdog(l),
@@ -91,6 +101,13 @@ func (m *machine) runAgent(ctx context.Context, l *life) error {
 	if err != nil {
 		return err
 	}
+	certificate, err := id.Certificate()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.agent = &serving{l, id.HostID, certificate, a.Handler()}
+	m.mu.Unlock()
 	return a.Run(ctx)
 }
 
@@ -100,6 +117,10 @@ func (m *machine) powerOff() {
 	defer m.mu.Unlock()
 	m.on, m.network, m.armed = false, nil, false
 	for id, d := range m.domains {
+		if d.State == agent.DomainMoving && m.disks[id].Away == d.Mark.Epoch {
+			delete(m.domains, id) // it was not whole, and nothing of it was written down
+			continue
+		}
 		d.State, d.Reason = agent.DomainStopped, agent.StopUnknown
 		m.domains[id] = d
 	}
@@ -212,6 +233,8 @@ func (d driver) Start(ctx context.Context, id string) error {
 		return errors.New("no disk")
 	case x.State == agent.DomainRunning:
 		return nil
+	case x.State != agent.DomainStopped:
+		return errors.New("it stands still")
 	}
 	for _, n := range d.specs[id].NICs {
 		if !d.hasTap(n.Tap) {
@@ -235,7 +258,7 @@ func (m *machine) hasTap(tap string) bool {
 	}
 	for _, n := range m.network.Networks {
 		for _, p := range n.Ports {
-			if p.Local && network.Tap(p.ID) == tap {
+			if (p.Local || p.Tap) && network.Tap(p.ID) == tap {
 				return true
 			}
 		}
@@ -358,11 +381,15 @@ func (d driver) Events(ctx context.Context) iter.Seq2[agent.DomainEvent, error] 
 	}
 }
 
+func machineCPU() *api.HostCPU {
+	return &api.HostCPU{Models: []api.CPUModel{{Name: "Nehalem", Features: 30}}, Features: []string{"aes"}}
+}
+
 // Info implements agent.Hypervisor.
 func (d driver) Info(ctx context.Context) (agent.HypervisorInfo, error) {
 	err := d.call(ctx, "info")
 	defer d.mu.Unlock()
-	return agent.HypervisorInfo{CPUs: machineCPUs, MemoryMiB: machineMiB, Architecture: "x86_64", Virtualization: "qemu"}, err
+	return agent.HypervisorInfo{CPUs: machineCPUs, MemoryMiB: machineMiB, Architecture: "x86_64", Virtualization: "qemu", CPU: machineCPU()}, err
 }
 
 type noLog struct{ *bytes.Reader }
@@ -443,6 +470,17 @@ func (k disks) FetchImage(ctx context.Context, i api.HostImage) error {
 	return err
 }
 
+// NoteAway implements agent.Disks.
+func (k disks) NoteAway(ctx context.Context, id string, epoch int64) error {
+	err := k.write(ctx, "away %s", id)
+	defer k.mu.Unlock()
+	if s, ok := k.disks[id]; ok && err == nil {
+		s.Away = epoch
+		k.disks[id] = s
+	}
+	return err
+}
+
 // CreateRoot implements agent.Disks.
 func (k disks) CreateRoot(ctx context.Context, i api.HostInstance) error {
 	err := k.write(ctx, "root %s", i.ID)
@@ -453,6 +491,9 @@ func (k disks) CreateRoot(ctx context.Context, i api.HostInstance) error {
 	if err == nil {
 		s := k.disks[i.ID]
 		s.Root, s.Image = true, i.Image.SHA256
+		if i.Incoming != nil {
+			s.Away = i.Epoch
+		}
 		k.disks[i.ID] = s
 	}
 	return err

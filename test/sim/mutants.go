@@ -19,6 +19,7 @@ type Mutant string
 // The mutants, one at least for each invariant.
 const (
 	MutantTwin     Mutant = "twin"     // an instance that starts on one host starts on another too
+	MutantRash     Mutant = "rash"     // what was sent goes on there before it is gone here
 	MutantForget   Mutant = "forget"   // some changes are acknowledged and not written
 	MutantShare    Mutant = "share"    // the store forgets who has an address
 	MutantOverfill Mutant = "overfill" // the scheduler does not look at what is free
@@ -33,7 +34,7 @@ const (
 
 // Mutants are all of them, and which invariant each breaks.
 var Mutants = map[Mutant]string{
-	MutantTwin: "RunsOnOneHost", MutantForget: "NoPromiseBroken", MutantShare: "GivenOnce", MutantOverfill: "NoHostOverfilled",
+	MutantTwin: "RunsOnOneHost", MutantRash: "RunsOnOneHost", MutantForget: "NoPromiseBroken", MutantShare: "GivenOnce", MutantOverfill: "NoHostOverfilled",
 	MutantHoarder: "DeletionsEnd", MutantStutter: "WatchersSeeAllOnce", MutantStale: "StaleEpochChangesNothing",
 	MutantSleeper: "Converges", MutantChatter: "SilentAtRest", MutantSecret: "EventsExplainHistory",
 	MutantLiar: "RunsOnOneHost",

@@ -81,7 +81,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 func (u *user) act(ctx context.Context, instances int) {
 	mine := u.alive()
-	switch what := u.dice.IntN(12); {
+	switch what := u.dice.IntN(14); {
 	case len(mine) == 0 || what < 4 && len(mine) < instances:
 		u.create(ctx)
 	case what < 7:
@@ -90,6 +90,8 @@ func (u *user) act(ctx context.Context, instances int) {
 		u.power(ctx, mine[u.dice.IntN(len(mine))])
 	case what < 11:
 		u.delete(ctx, mine[u.dice.IntN(len(mine))])
+	case what < 13:
+		u.move(ctx, mine[u.dice.IntN(len(mine))])
 	default:
 		u.createPort(ctx)
 	}
@@ -210,6 +212,17 @@ func (u *user) power(ctx context.Context, t *thing) {
 	action := []string{"start", "stop", "reboot"}[u.dice.IntN(3)]
 	_, err := u.c.Action(ctx, k, projectName, t.name, action, nil, client.WriteOptions{})
 	u.w.trace.add("%s: %s %s: %s", u.name, action, t.name, outcome(err))
+}
+
+// move asks the cloud's administrator to move an instance, or to give that up.
+func (u *user) move(ctx context.Context, t *thing) {
+	if t.kind != api.KindInstance {
+		return
+	}
+	k, _ := api.KindByName(t.kind)
+	cancel := u.dice.IntN(3) == 0
+	_, err := u.w.admin.Action(ctx, k, projectName, t.name, "migrate", map[string]any{"cancel": cancel}, client.WriteOptions{})
+	u.w.trace.add("%s: move %s, cancel %t: %s", u.name, t.name, cancel, outcome(err))
 }
 
 func (u *user) delete(ctx context.Context, t *thing) {
