@@ -65,6 +65,7 @@ func (a *app) labUpCommand(f *labFlags) *cobra.Command {
 	o := lab.UpOptions{}
 	timeout := c.Flags().Duration("timeout", 3*time.Minute, "how long to wait at most")
 	c.Flags().IntVar(&o.Hosts, "hosts", 3, "how many hosts there are to be")
+	c.Flags().IntVar(&o.Controllers, "controllers", 1, "how many controllers there are to be; of three, any one may fail")
 	c.Flags().StringVar(&o.Virtualization, "virtualization", "qemu", "qemu, which works anywhere and is slow; kvm; or auto")
 	return a.withLab(c, f, func(ctx context.Context, l *lab.Lab, _ []string) error {
 		ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not done within %s: %w", *timeout, context.DeadlineExceeded))

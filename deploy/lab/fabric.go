@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -17,8 +18,12 @@ const fabricMTU = 1550
 // mark is the alias of the links that are the lab's.
 func (l *Lab) mark() string { return "cairn lab " + l.o.Name }
 
-func (l *Lab) bridge() string           { return "cl-" + l.o.Name }
-func (l *Lab) cable(host string) string { return "cl-" + l.o.Name + "-" + host }
+func (l *Lab) bridge() string { return "cl-" + l.o.Name }
+
+// cable is the link of a machine's cable; the name of one has fifteen bytes at most.
+func (l *Lab) cable(machine string) string {
+	return "cl-" + l.o.Name + "-" + strings.Replace(machine, "controller", "c", 1)
+}
 
 // chooseFabric finds a network that nobody uses on this machine, in the range
 // that RFC 2544 keeps for laboratories.
@@ -66,7 +71,7 @@ func (l *Lab) makeFabric() error {
 
 // plug gives the machine with that process its cable to the fabric, and the
 // link its name there, eth0.
-func (l *Lab) plug(host string, n, pid int) error {
+func (l *Lab) plug(host string, own netip.Addr, pid int) error {
 	name := l.cable(host)
 	if err := l.unplug(host); err != nil {
 		return err
@@ -87,7 +92,7 @@ func (l *Lab) plug(host string, n, pid int) error {
 	if err != nil {
 		return fmt.Errorf("plug in %s: %w", host, err)
 	}
-	if err := l.configure(pid, netip.PrefixFrom(l.plan.address(10+n), l.plan.Fabric.Bits())); err != nil {
+	if err := l.configure(pid, netip.PrefixFrom(own, l.plan.Fabric.Bits())); err != nil {
 		return fmt.Errorf("plug in %s: %w", host, err)
 	}
 	return nil

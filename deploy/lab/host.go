@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -65,7 +66,7 @@ func (l *Lab) hostMachine(n int, size hostSize, virtualization string) (machine,
 		Programs: []program{
 			{Name: "libvirtd", Args: []string{"libvirtd", "--config", "/etc/libvirt/libvirtd.conf"}, Log: dir("libvirtd.log")},
 			{Name: "agent", Log: dir("agent.log"), Args: []string{
-				l.o.Binary, "agent", "--name", name, "--server", l.plan.server(), "--state", dir("state"),
+				l.o.Binary, "agent", "--name", name, "--server", strings.Join(l.Servers(), ","), "--state", dir("state"),
 				"--join-token-file", l.joinTokenFile(n), "--underlay", own.String(), "--listen", netip.AddrPortFrom(own, 7444).String(),
 				"--virtualization", virtualization,
 				"--memory-mib", strconv.FormatInt(size.memoryMiB, 10), "--disk-gib", strconv.FormatInt(size.diskGiB, 10),
@@ -82,12 +83,23 @@ func (l *Lab) joined(n int) bool {
 	return err == nil
 }
 
-// controllerMachine is the control plane, on this machine's own network.
-func (l *Lab) controllerMachine(notify string) machine {
-	return machine{Programs: []program{{
-		Name: controller, Log: l.path("controller.log"), Env: []string{"NOTIFY_SOCKET=" + notify},
-		Args: []string{l.o.Binary, "controller", "--data", l.o.Dir, "--listen", netip.AddrPortFrom(l.plan.address(1), 7443).String()},
-	}}}
+// controllerMachine is the n-th controller: the first on this machine's own
+// network, the others with one of their own, and with the first one's images.
+func (l *Lab) controllerMachine(n int, notify string) machine {
+	name, own := controllerName(n), l.plan.address(n)
+	p := program{
+		Name: "controller", Log: l.path(name + ".log"), Env: []string{"NOTIFY_SOCKET=" + notify},
+		Args: []string{l.o.Binary, "controller", "--data", l.controllerDir(n), "--listen", netip.AddrPortFrom(own, 7443).String()},
+	}
+	if n == 1 {
+		return machine{Programs: []program{p}}
+	}
+	p.Args = append(p.Args, "--join", l.plan.server(1), "--join-token-file", l.controllerToken(n))
+	m := machine{Network: true, Programs: []program{p}}
+	for _, shared := range []string{"images", "uploads"} {
+		m.Binds = append(m.Binds, [2]string{l.path(shared), filepath.Join(l.controllerDir(n), shared)})
+	}
+	return m
 }
 
 // hostSize is what one of the hosts offers.

@@ -128,13 +128,48 @@ func (p plan) address(n int) netip.Addr {
 	return a
 }
 
-// server is the URL of the lab's controller.
-func (p plan) server() string {
-	return "https://" + netip.AddrPortFrom(p.address(1), 7443).String()
+// server is the URL of the n-th controller.
+func (p plan) server(n int) string {
+	return "https://" + netip.AddrPortFrom(p.address(n), 7443).String()
 }
 
-// controller is the name of the machine that runs the control plane.
-const controller = "controller"
+// controllerName names the machine that runs the n-th controller, from 1.
+func controllerName(n int) string {
+	if n == 1 {
+		return "controller"
+	}
+	return fmt.Sprintf("controller%d", n)
+}
+
+// MaxControllers is how many controllers a lab has at most.
+const MaxControllers = 3
+
+// Servers are the URLs of the lab's controllers.
+func (l *Lab) Servers() []string {
+	all := []string{l.plan.server(1)}
+	for n := 2; n <= MaxControllers; n++ {
+		if _, err := os.Stat(l.controllerDir(n)); err == nil {
+			all = append(all, l.plan.server(n))
+		}
+	}
+	return all
+}
+
+// controllerDir is the data directory of a controller. That of the first is the lab's.
+func (l *Lab) controllerDir(n int) string {
+	if n == 1 {
+		return l.o.Dir
+	}
+	return l.path("controllers", controllerName(n))
+}
+
+func (l *Lab) controllerToken(n int) string { return l.path("controllers", controllerName(n)+".token") }
+
+// isMember tells whether a controller has joined.
+func (l *Lab) isMember(n int) bool {
+	_, err := os.Stat(filepath.Join(l.controllerDir(n), "pki", "ca.pem"))
+	return err == nil
+}
 
 // hostName names the n-th host, from 1.
 func hostName(n int) string { return fmt.Sprintf("h%d", n) }

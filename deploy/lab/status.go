@@ -24,7 +24,10 @@ func (l *Lab) Status(ctx context.Context) ([]MachineStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []MachineStatus{{Name: controller, Address: l.plan.address(1).String(), State: "silent"}}
+	var all []MachineStatus
+	for n := range len(l.Servers()) {
+		all = append(all, MachineStatus{Name: controllerName(n + 1), Address: l.plan.address(n + 1).String(), State: "unknown"})
+	}
 	for _, n := range hosts {
 		all = append(all, MachineStatus{Name: hostName(n), Address: l.plan.address(10 + n).String(), State: "unknown"})
 	}
@@ -38,7 +41,7 @@ func (l *Lab) Status(ctx context.Context) ([]MachineStatus, error) {
 			m.State = string(s)
 		}
 	}
-	if answers {
+	if all[0].State = "silent"; answers {
 		all[0].State = "answers"
 	}
 	return all, nil

@@ -17,6 +17,7 @@ import (
 // UpOptions say what Up makes.
 type UpOptions struct {
 	Hosts          int    // how many there are to be at least
+	Controllers    int    // the same; default 1
 	Virtualization string // of the hosts: auto, kvm or qemu
 }
 
@@ -25,6 +26,9 @@ type UpOptions struct {
 func (l *Lab) Up(ctx context.Context, o UpOptions) error {
 	if o.Hosts < 1 || o.Hosts > MaxHosts {
 		return fmt.Errorf("a lab of %d hosts: it has 1 to %d", o.Hosts, MaxHosts)
+	}
+	if o.Controllers < 0 || o.Controllers > MaxControllers {
+		return fmt.Errorf("a lab of %d controllers: it has 1 to %d", o.Controllers, MaxControllers)
 	}
 	if err := checkNeeded(); err != nil {
 		return err
@@ -39,7 +43,7 @@ func (l *Lab) up(ctx context.Context, o UpOptions) error {
 	if err := l.makeFabric(); err != nil {
 		return err
 	}
-	if err := l.upController(ctx); err != nil {
+	if err := l.upController(ctx, 1); err != nil {
 		return err
 	}
 	c, err := l.client()
@@ -47,6 +51,9 @@ func (l *Lab) up(ctx context.Context, o UpOptions) error {
 		return err
 	}
 	defer c.Close()
+	if err := l.upOthers(ctx, c, o.Controllers); err != nil {
+		return err
+	}
 	size, err := share(l.o.Dir, o.Hosts)
 	if err != nil {
 		return err
@@ -87,35 +94,64 @@ func (l *Lab) settlePlan() (err error) {
 	return nil
 }
 
-// upController starts the controller and waits until it says that it serves.
-func (l *Lab) upController(ctx context.Context) error {
-	pid, err := l.PID(controller)
+// upOthers starts the controllers beside the first.
+func (l *Lab) upOthers(ctx context.Context, c *client.Client, controllers int) error {
+	for n := 2; n <= MaxControllers; n++ {
+		_, err := os.Stat(l.controllerDir(n))
+		if err != nil && n > controllers {
+			continue // it is not there, and need not be
+		}
+		if err := os.MkdirAll(l.controllerDir(n), 0o755); err != nil {
+			return fmt.Errorf("make the directory of %s: %w", controllerName(n), err)
+		}
+		if !l.isMember(n) {
+			t := &api.JoinToken{}
+			t.Name, t.Spec.Role = "lab-"+controllerName(n), api.JoinController
+			if err := l.invite(ctx, c, t, l.controllerToken(n)); err != nil {
+				return fmt.Errorf("make %s: %w", controllerName(n), err)
+			}
+		}
+		if err := l.upController(ctx, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// upController starts the n-th controller and waits until it says that it serves.
+func (l *Lab) upController(ctx context.Context, n int) error {
+	name := controllerName(n)
+	pid, err := l.PID(name)
 	if err != nil || pid != 0 {
 		return err
 	}
-	l.o.Log.Info("starting the controller", "url", l.plan.server())
+	l.o.Log.Info("starting a controller", "name", name, "url", l.plan.server(n))
 	socket := l.path("notify")
 	if err := os.RemoveAll(socket); err != nil {
 		return err
 	}
 	said, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
-		return fmt.Errorf("wait for the controller: %w", err)
+		return fmt.Errorf("wait for %s: %w", name, err)
 	}
 	defer said.Close()
 	defer context.AfterFunc(ctx, func() { _ = said.SetReadDeadline(time.Unix(0, 1)) })()
-	if err := l.start(controller, l.controllerMachine(socket), nil); err != nil {
+	var plug func(pid int) error
+	if n > 1 {
+		plug = func(pid int) error { return l.plug(name, l.plan.address(n), pid) }
+	}
+	if err := l.start(name, l.controllerMachine(n, socket), plug); err != nil {
 		return err
 	}
 	word := make([]byte, 512)
 	for {
-		n, err := said.Read(word)
+		got, err := said.Read(word)
 		switch {
 		case err != nil && ctx.Err() != nil:
-			return fmt.Errorf("the controller did not start; see %s: %w", l.path("controller.log"), context.Cause(ctx))
+			return fmt.Errorf("%s did not start; see %s: %w", name, l.path(name+".log"), context.Cause(ctx))
 		case err != nil:
-			return fmt.Errorf("wait for the controller: %w", err)
-		case strings.Contains(string(word[:n]), "READY=1"):
+			return fmt.Errorf("wait for %s: %w", name, err)
+		case strings.Contains(string(word[:got]), "READY=1"):
 			return nil
 		}
 	}
@@ -131,7 +167,7 @@ func (l *Lab) client() (*client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the lab's CA: %w", err)
 	}
-	return client.New(client.Options{Server: l.plan.server(), Token: strings.TrimSpace(string(token)), CA: ca, UserAgent: "cairn-lab"})
+	return client.New(client.Options{Server: l.plan.server(1), Token: strings.TrimSpace(string(token)), CA: ca, UserAgent: "cairn-lab"})
 }
 
 // upHost starts the n-th host, with a token to join by where it needs one.
@@ -147,18 +183,18 @@ func (l *Lab) upHost(ctx context.Context, c *client.Client, n int, size hostSize
 		return fmt.Errorf("make the host %s: %w", name, err)
 	}
 	if !l.joined(n) {
-		if err := l.invite(ctx, c, n); err != nil {
+		t := &api.JoinToken{}
+		t.Name = "lab-" + name
+		if err := l.invite(ctx, c, t, l.joinTokenFile(n)); err != nil {
 			return fmt.Errorf("make the host %s: %w", name, err)
 		}
 	}
-	return l.start(name, m, func(pid int) error { return l.plug(name, n, pid) })
+	return l.start(name, m, func(pid int) error { return l.plug(name, l.plan.address(10+n), pid) })
 }
 
 // invite makes a join token; one that an interrupted Up has left is made anew.
-func (l *Lab) invite(ctx context.Context, c *client.Client, n int) error {
+func (l *Lab) invite(ctx context.Context, c *client.Client, t *api.JoinToken, file string) error {
 	k, _ := api.KindByName(api.KindJoinToken)
-	t := &api.JoinToken{}
-	t.Name = "lab-" + hostName(n)
 	if _, err := c.Delete(ctx, k, "", t.Name, client.WriteOptions{}); err != nil && !client.IsCode(err, "not_found") {
 		return err
 	}
@@ -166,7 +202,7 @@ func (l *Lab) invite(ctx context.Context, c *client.Client, n int) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(l.joinTokenFile(n), []byte(r.Object.(*api.JoinToken).Secret+"\n"), 0o600)
+	return os.WriteFile(file, []byte(r.Object.(*api.JoinToken).Secret+"\n"), 0o600)
 }
 
 // awaitHosts waits until all of these hosts are ready.
@@ -219,16 +255,16 @@ func (l *Lab) down() error {
 	if err != nil {
 		return err
 	}
-	all := []string{controller}
+	var all []string
+	for n := range MaxControllers {
+		all = append(all, controllerName(n+1))
+	}
 	for _, n := range hosts {
 		all = append(all, hostName(n))
 	}
 	var errs []error
 	for _, name := range all {
-		errs = append(errs, l.Kill(name))
-		if name != controller {
-			errs = append(errs, l.unplug(name))
-		}
+		errs = append(errs, l.Kill(name), l.unplug(name))
 	}
 	errs = append(errs, l.removeFabric())
 	if err := errors.Join(errs...); err != nil {

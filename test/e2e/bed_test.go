@@ -38,9 +38,10 @@ const root = "../.."
 // bed is the lab, and what is needed to use it.
 type bed struct {
 	*testing.T
-	lab   *lab.Lab
-	name  string // of the lab
-	hosts int
+	lab         *lab.Lab
+	name        string // of the lab
+	hosts       int
+	controllers int // 0: one
 }
 
 // binary is the program that is tested.
@@ -99,7 +100,7 @@ func (b *bed) up() {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), patience)
 	defer cancel()
-	if err := b.lab.Up(ctx, lab.UpOptions{Hosts: b.hosts, Virtualization: "qemu"}); err != nil {
+	if err := b.lab.Up(ctx, lab.UpOptions{Hosts: b.hosts, Controllers: b.controllers, Virtualization: "qemu"}); err != nil {
 		b.Fatal(err)
 	}
 }
@@ -119,6 +120,13 @@ func (b *bed) command(args ...string) *exec.Cmd {
 	b.Cleanup(cancel)
 	c := exec.CommandContext(ctx, binary(), args...)
 	c.Env = append(os.Environ(), "CAIRN_LAB="+b.name)
+	if b.controllers > 1 {
+		token, err := os.ReadFile(filepath.Join(b.lab.Dir(), "admin.token"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.Env = append(c.Env, "CAIRN_SERVER="+strings.Join(b.lab.Servers(), ","), "CAIRN_CA="+filepath.Join(b.lab.Dir(), "ca.crt"), "CAIRN_TOKEN="+strings.TrimSpace(string(token)))
+	}
 	return c
 }
 
