@@ -210,3 +210,26 @@ func TestWatchdog_isDisarmedWhereNothingNeedsIt(t *testing.T) {
 		}
 	})
 }
+
+// TestReport_isSentAgainAtOnceWhenTheControlPlaneIsBack: nobody waits for the end of
+// a pause that was meant for one that is away.
+func TestReport_isSentAgainAtOnceWhenTheControlPlaneIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		defer func() { r.stop() }()
+		down := func(yes bool) {
+			r.plane.mu.Lock()
+			defer r.plane.mu.Unlock()
+			r.plane.down = yes
+		}
+		down(true)
+		r.send(saying(6, testInstance("ins_b")))
+		later(10 * time.Minute)
+		down(false)
+		r.send(saying(7, testInstance("ins_b")))
+		later(time.Second)
+		if s := r.state("ins_b"); s != api.StateRunning {
+			t.Errorf("a second after the control plane is back it has heard %q", s)
+		}
+	})
+}

@@ -143,6 +143,7 @@ func (l *loop) take(items []api.DesiredItem) {
 		l.o.Log.Error("a part of the desired state is not followed", "error", err)
 	}
 	l.reporter.saw(l.desired.want.Revision)
+	l.reporter.heard()
 	for id := range changed {
 		if m, ok := l.memory[id]; ok {
 			m.NotBefore, m.StartNotBefore = time.Time{}, time.Time{}

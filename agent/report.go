@@ -24,6 +24,7 @@ type reporter struct {
 	pending map[string]api.Report
 	order   []string // of pending
 	ready   chan struct{}
+	back    chan struct{} // of one: the control plane was heard of, so that it need not be waited for
 }
 
 // eventsMax bounds what is kept of one object while the control plane is away.
@@ -32,7 +33,7 @@ const eventsMax = 20
 func newReporter(cp ControlPlane, host string, log *slog.Logger, spread func() float64) *reporter {
 	return &reporter{
 		cp: cp, host: host, log: log, spread: spread,
-		sent: map[string]string{}, pending: map[string]api.Report{}, ready: make(chan struct{}, 1),
+		sent: map[string]string{}, pending: map[string]api.Report{}, ready: make(chan struct{}, 1), back: make(chan struct{}, 1),
 	}
 }
 
@@ -148,11 +149,36 @@ func (r *reporter) run(ctx context.Context) {
 		if failures == 1 && ctx.Err() == nil {
 			r.log.Warn("a report did not arrive; it is sent again", "error", err)
 		}
-		if !pause(ctx, backoff(failures, firstRetry, lastRetry, r.spread())) {
+		if !r.pause(ctx, backoff(failures, firstRetry, lastRetry, r.spread())) {
 			return
 		}
 		r.wake()
 	}
+}
+
+// heard says that the control plane was heard of.
+func (r *reporter) heard() {
+	select {
+	case r.back <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits, until the control plane is heard of; false when ctx ended before.
+func (r *reporter) pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-r.back: // before the failure
+	default:
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-r.back:
+	case <-ctx.Done():
+		return false
+	}
+	return true
 }
 
 // pause waits; false when ctx ended before.

@@ -23,7 +23,7 @@ const (
 	Slow       Kind = "slow"       // all to and from a part is slow, and some of it overtakes the rest
 	WatchCut   Kind = "watch"      // watches break off, and etcd compacts what they missed
 	Unknown    Kind = "unknown"    // answers are lost after what was asked for was done
-	Clock      Kind = "clock"      // a wall clock jumps
+	Clock      Kind = "clock"      // a controller's wall clock jumps; agents measure time without one
 	Full       Kind = "full"       // the disk of etcd or of a host is full
 	Hypervisor Kind = "hypervisor" // a host's hypervisor fails, or hangs
 	Guest      Kind = "guest"      // a guest crashes, switches itself off, or is destroyed by another hand
@@ -111,7 +111,7 @@ func draw(r *rand.Rand, kinds []Kind, controllers, hosts int) []Fault {
 		case Expire, WatchCut, Unknown:
 			f.A, f.N = ctl(), r.Int64N(2)
 		case Clock:
-			f.A, f.N = either(), r.Int64N(7200)-3600
+			f.A, f.N = ctl(), r.Int64N(7200)-3600
 		case Full:
 			if f.A = "etcd"; r.IntN(2) == 0 {
 				f.A = host()

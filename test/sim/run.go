@@ -161,7 +161,7 @@ func (w *world) rest(name string, so func(*world) (string, error)) {
 			return
 		}
 	}
-	w.run(time.Now().Add(restFor / 3)) // what is said last, and who was slow
+	w.run(time.Now().Add(restFor / 2)) // what is said last, and who was slow
 	w.quiet = w.cluster.Revision()
 	w.run(time.Now().Add(restFor))
 	w.quiet = 0

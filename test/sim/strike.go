@@ -69,7 +69,7 @@ func (w *world) strike(f Fault) {
 	case Add:
 		w.addHost(f.A)
 	case Drain:
-		w.hosts(f.A, "drain", map[string]any{"stop_after_seconds": 5}, nil)
+		w.hosts(f.A, "drain", map[string]any{"stop_after_seconds": 5}, func() bool { return w.faultOn(Drain, f.A) })
 	case Lost:
 		w.loseHost(f)
 	default: // they are looked up
@@ -101,10 +101,16 @@ func (w *world) powerless(name string) bool {
 }
 
 // hosts does something to a host as an administrator, who tries until it is done or
-// true is false.
+// true is false; what was begun before on the host is ended first.
 func (w *world) hosts(name, action string, body map[string]any, still func() bool) {
 	k, _ := api.KindByName(api.KindHost)
+	before, done := w.onHost[name], make(chan struct{})
+	w.onHost[name] = done
 	w.admins.Go(func() {
+		defer close(done)
+		if before != nil {
+			<-before
+		}
 		for w.ctx.Err() == nil && (still == nil || still()) {
 			var in any
 			if body != nil {

@@ -67,7 +67,8 @@ type world struct {
 	closing     atomic.Bool
 	ctx         context.Context // ends with the world
 	endAdmins   context.CancelFunc
-	admins      sync.WaitGroup // what administrators are doing
+	onHost      map[string]chan struct{} // of hosts: what an administrator does there last
+	admins      sync.WaitGroup           // what administrators are doing
 
 	mu        sync.Mutex
 	steps     []*step
@@ -99,6 +100,7 @@ func newWorld(o Options) *world {
 		cluster:   memetcd.New(time.Now),
 		occasions: map[string]int{}, arrived: make(chan struct{}, 1), names: map[string]string{}, pending: map[string]bool{}, promises: map[string][]promise{},
 	}
+	w.onHost = map[string]chan struct{}{}
 	w.ctx, w.endAdmins = context.WithCancel(context.Background())
 	w.served.by = map[*life]http.Handler{}
 	w.faults = &faults{w: w, armed: map[string]time.Time{}}
