@@ -58,8 +58,8 @@ func (p *planner) orphans() {
 		case p.moved(id):
 			p.remove(id, "it is on another host")
 		case !noted:
-			p.do(NoteOrphan{target{id}, p.history(id)})
 			p.still(id)
+			p.do(NoteOrphan{target{id}, p.history(id)})
 		case p.due(o):
 			p.remove(id, "nobody owns it, and its time has come")
 		case o.Aside:

@@ -45,7 +45,7 @@ func (p *planner) instance(w api.HostInstance) {
 	if d.State == DomainStarting || d.State == DomainMoving {
 		return // its event is on its way
 	}
-	if d.State == DomainPaused {
+	if d.State == DomainPaused && mayStart(p.want, p.have, w) {
 		p.do(Resume{target{id}}) // also where it came from another host, which could not say go
 		return
 	}
@@ -118,10 +118,13 @@ func (p *planner) cutOff(w api.HostInstance) bool {
 
 // on plans an instance that is to run.
 func (p *planner) on(w api.HostInstance, d Domain, defined bool, mark Mark, fresh bool) {
-	if defined && d.State == DomainRunning && p.cutOff(w) {
+	if defined && d.State != DomainStopped && p.cutOff(w) {
 		mark.Power = MarkOff // by us: it starts again once there is contact
 		p.do(SetMark{target{w.ID}, mark, "the host is cut off"}, Destroy{target{w.ID}, cutOffWhy})
 		return
+	}
+	if defined && d.State == DomainPaused {
+		return // until it may go on
 	}
 	if defined && d.State == DomainRunning {
 		p.running(w, d, mark)
@@ -195,6 +198,8 @@ func (p *planner) off(w api.HostInstance, d Domain, defined bool, mark Mark) {
 	marked := mark.Power == MarkOff
 	mark.Power, mark.Reboots, mark.RebootAsked = MarkOff, max(w.Reboots, mark.Reboots), 0
 	switch {
+	case d.State == DomainPaused:
+		p.do(Destroy{target{w.ID}, "it is to be off, and may not go on"})
 	case d.State != DomainRunning:
 		if !marked {
 			p.do(SetMark{target{w.ID}, mark, "it is to be off"})

@@ -234,7 +234,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			name: "placed elsewhere", from: []api.HostInstance{on, testInstance("ins_b")}, want: []api.HostInstance{on},
-			plan: "host: apply network: 1 networks, 1 ports, 1 of them here\nhost: serve guests\nins_b: note that nobody owns it\nins_b: suspend\n",
+			plan: "host: apply network: 1 networks, 1 ports, 1 of them here\nhost: serve guests\nins_b: suspend\nins_b: note that nobody owns it\n",
 		},
 		{
 			name: "not named, but not all was named yet", from: []api.HostInstance{on, testInstance("ins_b")}, want: []api.HostInstance{on},

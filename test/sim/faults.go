@@ -27,13 +27,14 @@ const (
 	Full       Kind = "full"       // the disk of etcd or of a host is full
 	Hypervisor Kind = "hypervisor" // a host's hypervisor fails, or hangs
 	Guest      Kind = "guest"      // a guest crashes, switches itself off, or is destroyed by another hand
+	Hand       Kind = "hand"       // another hand changes what is on a host, or leaves there what nobody owns
 	Add        Kind = "add"        // a host joins
 	Drain      Kind = "drain"      // a host is drained, and used again later
 	Lost       Kind = "lost"       // a host is cut off for long, or without power and said to be off
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{Crash, Power, Partition, Pause, Leader, Expire, Slow, WatchCut, Unknown, Clock, Full, Hypervisor, Guest, Add, Drain, Lost}
+var Kinds = []Kind{Crash, Power, Partition, Pause, Leader, Expire, Slow, WatchCut, Unknown, Clock, Full, Hypervisor, Guest, Hand, Add, Drain, Lost}
 
 // Fault is one thing that goes wrong.
 type Fault struct {
@@ -116,6 +117,8 @@ func draw(r *rand.Rand, kinds []Kind, controllers, hosts int) []Fault {
 			if f.A = "etcd"; r.IntN(2) == 0 {
 				f.A = host()
 			}
+		case Hand:
+			f.A, f.N = host(), r.Int64N(hands)
 		case Drain:
 			f.A, f.For = host(), f.For+10*time.Second
 		case Lost:

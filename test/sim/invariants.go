@@ -42,6 +42,7 @@ var Invariants = []Invariant{
 	{Name: "GivenOnce", Doc: "No name, address, MAC, VNI or unit of a quota is given twice or leaked: claims, counters and references are what the objects come to.", revision: givenOnce},
 	{Name: "NoHostOverfilled", Doc: "What is placed on a host fits it.", revision: noHostOverfilled},
 	{Name: "DeletionsEnd", Doc: "Every deletion ends, and leaves nothing on any host.", rest: deletionsEnd},
+	{Name: "OrphansAreKept", Doc: "What nobody owns on a host is not removed before its time.", step: orphansAreKept},
 	{Name: "WatchersSeeAllOnce", Doc: "A watcher sees every change once, and in order.", step: watchersInOrder, rest: watchersSawAll},
 	{Name: "StaleEpochChangesNothing", Doc: "A report counts only under the present epoch; epochs only rise; only the leader places.", revision: staleEpochChangesNothing},
 	{Name: "Converges", Doc: "Once faults stop, everything reaches its desired state in bounded time.", rest: converged},
@@ -386,6 +387,9 @@ func converged(w *world) (string, error) {
 			return p.ID, fmt.Errorf("port %s is %s, and whether its instance runs: %t", p.Name, p.Status.State, up)
 		}
 	}
+	if about, err := orphansAreShown(w); err != nil {
+		return about, err
+	}
 	return w.strays()
 }
 
@@ -412,7 +416,11 @@ func (w *world) settled(i *api.Instance) error {
 	m.mu.Lock()
 	d, there := m.domains[i.ID]
 	halted := m.halted[i.ID]
+	drift := m.drifted(i)
 	m.mu.Unlock()
+	if drift != nil {
+		return drift
+	}
 	want := i.Spec.Power == api.PowerOn && !halted
 	runs := there && d.State == agent.DomainRunning
 	state := map[bool]api.State{true: api.StateRunning, false: api.StateStopped}[runs]

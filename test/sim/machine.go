@@ -3,9 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +42,9 @@ type machine struct {
 	network *network.Desired
 	halted  map[string]bool // guests that switched themselves off
 	events  chan agent.DomainEvent
-	agent   *serving // the last that ran
+	links   chan string     // changes of the network by another hand
+	left    map[string]bool // what another hand has left here, by the instance's ID
+	agent   *serving        // the last that ran
 }
 
 // serving is an agent as other machines meet it.
@@ -66,7 +66,7 @@ func (w *world) newMachine(number int, name string) *machine {
 	m := &machine{
 		number: number, layout: agent.Layout(filepath.Join(w.dir, name)), on: true,
 		domains: map[string]agent.Domain{}, specs: map[string]agent.DomainSpec{}, disks: map[string]agent.DiskState{}, images: map[string]bool{}, orphans: map[string]agent.Orphan{}, halted: map[string]bool{},
-		events: make(chan agent.DomainEvent, 1000),
+		events: make(chan agent.DomainEvent, 1000), links: make(chan string, 1000), left: map[string]bool{},
 	}
 	m.process = w.newProcess(name, m.runAgent)
 	w.machines = append(w.machines, m)
@@ -87,7 +87,8 @@ func (m *machine) runAgent(ctx context.Context, l *life) error {
 		return err
 	}
 	m.mu.Lock()
-	m.events = make(chan agent.DomainEvent, 1000) // what happened while nobody listened is not told
+	// What happened while nobody listened is not told.
+	m.events, m.links = make(chan agent.DomainEvent, 1000), make(chan string, 1000)
 	m.mu.Unlock()
 	d := driver{m, l, cp}
 	a, err := agent.New(agent.Options{
@@ -121,8 +122,10 @@ func (m *machine) powerOff() {
 			delete(m.domains, id) // it was not whole, and nothing of it was written down
 			continue
 		}
-		d.State, d.Reason = agent.DomainStopped, agent.StopUnknown
-		m.domains[id] = d
+		d.State, d.Reason, d.Unplugged = agent.DomainStopped, agent.StopUnknown, nil
+		if m.domains[id] = d; d.Transient {
+			delete(m.domains, id)
+		}
 	}
 }
 
@@ -141,8 +144,11 @@ func (m *machine) stop(id string, why agent.StopReason) {
 	if !ok || d.State == agent.DomainStopped {
 		return
 	}
-	d.State, d.Reason = agent.DomainStopped, why
+	d.State, d.Reason, d.Unplugged = agent.DomainStopped, why, nil
 	m.domains[id] = d
+	if d.Transient {
+		delete(m.domains, id)
+	}
 	k := agent.EventStopped
 	if why == agent.StopCrash {
 		k = agent.EventCrashed
@@ -197,7 +203,9 @@ func (d driver) Domains(ctx context.Context) ([]agent.Domain, error) {
 	var out []agent.Domain
 	for _, id := range slices.Sorted(maps.Keys(d.domains)) {
 		x, s := d.domains[id], d.specs[id]
-		x.Config = &s
+		if !x.Transient {
+			x.Config = &s
+		}
 		out = append(out, x)
 	}
 	return out, err
@@ -214,7 +222,7 @@ func (d driver) Define(ctx context.Context, s agent.DomainSpec) error {
 	if !ok {
 		x.State = agent.DomainStopped
 	}
-	x.Mark = s.Mark
+	x.Mark, x.Transient = s.Mark, false
 	d.domains[s.Mark.Instance], d.specs[s.Mark.Instance] = x, s
 	return nil
 }
@@ -245,7 +253,7 @@ func (d driver) Start(ctx context.Context, id string) error {
 		return nil
 	}
 	delete(d.halted, id)
-	x.State, x.Reason = agent.DomainRunning, agent.StopUnknown
+	x.State, x.Reason, x.Unplugged = agent.DomainRunning, agent.StopUnknown, nil
 	d.domains[id] = x
 	d.tell(id, agent.EventStarted)
 	d.w.twin(d.machine, x)
@@ -317,6 +325,10 @@ func (d driver) Plug(ctx context.Context, id, _, tap string) error {
 	defer d.mu.Unlock()
 	if err == nil && !d.hasTap(tap) {
 		err = fmt.Errorf("no tap %s", tap)
+	}
+	if x := d.domains[id]; err == nil {
+		x.Unplugged = slices.DeleteFunc(slices.Clone(x.Unplugged), func(t string) bool { return t == tap })
+		d.domains[id] = x
 	}
 	return err
 }
@@ -407,15 +419,33 @@ type links struct{ driver }
 func (n links) Apply(ctx context.Context, want network.Desired) ([]network.Difference, error) {
 	err := n.call(ctx, "network")
 	defer n.mu.Unlock()
+	var found []network.Difference
+	if n.network == nil {
+		found = append(found, network.Difference{Field: "table inet cairn", Is: network.Absent, Want: "there"})
+	}
 	if err == nil {
 		n.network = &want
 	}
-	return nil, err
+	return found, err
 }
 
 // Events implements agent.Network.
 func (n links) Events(ctx context.Context) iter.Seq2[string, error] {
-	return func(func(string, error) bool) { <-ctx.Done() }
+	return func(yield func(string, error) bool) {
+		n.mu.Lock()
+		changes := n.links
+		n.mu.Unlock()
+		for {
+			select {
+			case what := <-changes:
+				if _, err := n.w.pass(ctx, n.l, n.name, "", "the network changed"); err != nil || !yield(what, nil) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
 
 type guests struct{ driver }
@@ -430,156 +460,4 @@ func (g guests) Set(ctx context.Context, _ api.HostDesired) error {
 // ConfigDrive implements agent.Guests.
 func (g guests) ConfigDrive(api.HostDesired, string) (map[string][]byte, error) {
 	return map[string][]byte{"meta-data": nil}, nil
-}
-
-type disks struct{ driver }
-
-var errFull = errors.New("no space left on device")
-
-// call fails while the disk is full.
-func (k disks) write(ctx context.Context, format string, args ...any) error {
-	err := k.call(ctx, format, args...)
-	if err == nil && k.w.faultOn(Full, k.name) {
-		err = errFull
-	}
-	return err
-}
-
-// FetchImage implements agent.Disks.
-func (k disks) FetchImage(ctx context.Context, i api.HostImage) error {
-	err := func() error {
-		body, err := k.cp.ImageData(ctx, "", i.ID, 0)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = body.Close() }() // it was read
-		b, err := io.ReadAll(body)
-		if sum := sha256.Sum256(b); err == nil && hex.EncodeToString(sum[:]) != i.SHA256 {
-			err = errors.New("these are other bytes")
-		}
-		return err
-	}()
-	if err != nil {
-		return err
-	}
-	err = k.write(ctx, "fetch %s", i.ID)
-	defer k.mu.Unlock()
-	if err == nil {
-		k.images[i.SHA256] = true
-	}
-	return err
-}
-
-// NoteAway implements agent.Disks.
-func (k disks) NoteAway(ctx context.Context, id string, epoch int64) error {
-	err := k.write(ctx, "away %s", id)
-	defer k.mu.Unlock()
-	if s, ok := k.disks[id]; ok && err == nil {
-		s.Away = epoch
-		k.disks[id] = s
-	}
-	return err
-}
-
-// CreateRoot implements agent.Disks.
-func (k disks) CreateRoot(ctx context.Context, i api.HostInstance) error {
-	err := k.write(ctx, "root %s", i.ID)
-	defer k.mu.Unlock()
-	if err == nil && !k.images[i.Image.SHA256] {
-		err = errors.New("no image")
-	}
-	if err == nil {
-		s := k.disks[i.ID]
-		s.Root, s.Image = true, i.Image.SHA256
-		if i.Incoming != nil {
-			s.Away = i.Epoch
-		}
-		k.disks[i.ID] = s
-	}
-	return err
-}
-
-// WriteConfigDrive implements agent.Disks.
-func (k disks) WriteConfigDrive(ctx context.Context, id, digest string, _ map[string][]byte) error {
-	err := k.write(ctx, "config %s", id)
-	defer k.mu.Unlock()
-	if err == nil {
-		s := k.disks[id]
-		s.ConfigDigest = digest
-		k.disks[id] = s
-	}
-	return err
-}
-
-// Remove implements agent.Disks.
-func (k disks) Remove(ctx context.Context, id string) error {
-	err := k.call(ctx, "remove %s", id)
-	defer k.mu.Unlock()
-	if err == nil && k.w.mutant == MutantHoarder {
-		err = errors.New("the disk does not let go")
-	}
-	if err == nil {
-		delete(k.disks, id)
-	}
-	return err
-}
-
-// RemoveImage implements agent.Disks.
-func (k disks) RemoveImage(ctx context.Context, sha string) error {
-	err := k.call(ctx, "remove image")
-	defer k.mu.Unlock()
-	if err == nil {
-		delete(k.images, sha)
-	}
-	return err
-}
-
-// Orphans implements agent.Disks.
-func (k disks) Orphans(context.Context) (map[string]agent.Orphan, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return maps.Clone(k.orphans), nil
-}
-
-// NoteOrphan implements agent.Disks.
-func (k disks) NoteOrphan(ctx context.Context, o agent.Orphan) error {
-	err := k.write(ctx, "note orphan %s", o.ID)
-	defer k.mu.Unlock()
-	if _, noted := k.orphans[o.ID]; err == nil && !noted {
-		k.orphans[o.ID] = o
-	}
-	return err
-}
-
-// SetAside implements agent.Disks.
-func (k disks) SetAside(ctx context.Context, o agent.Orphan) error {
-	err := k.call(ctx, "set aside %s", o.ID)
-	defer k.mu.Unlock()
-	if d, there := k.disks[o.Instance]; err == nil && there {
-		delete(k.orphans, o.ID)
-		o.ID, o.Aside, o.Image = fmt.Sprintf("%s-%d", o.Instance, o.Epoch), true, d.Image
-		k.orphans[o.ID] = o
-		delete(k.disks, o.Instance)
-	}
-	return err
-}
-
-// ForgetOrphan implements agent.Disks.
-func (k disks) ForgetOrphan(ctx context.Context, id string) error {
-	err := k.call(ctx, "forget orphan %s", id)
-	defer k.mu.Unlock()
-	if err == nil {
-		delete(k.orphans, id)
-	}
-	return err
-}
-
-// TrimLogs implements agent.Disks.
-func (k disks) TrimLogs(context.Context) error { return nil }
-
-// Observe implements agent.Disks.
-func (k disks) Observe(ctx context.Context) (map[string]agent.DiskState, map[string]bool, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return maps.Clone(k.disks), maps.Clone(k.images), nil
 }

@@ -29,6 +29,7 @@ const (
 	MutantSleeper  Mutant = "sleeper"  // a host says that it has started what it has not
 	MutantChatter  Mutant = "chatter"  // something writes all the time
 	MutantSecret   Mutant = "secret"   // placements tell nobody
+	MutantReaper   Mutant = "reaper"   // a host removes the disks of what nobody owns
 	MutantLiar     Mutant = "liar"     // an administrator says that a host is off which is only cut off
 )
 
@@ -37,7 +38,7 @@ var Mutants = map[Mutant]string{
 	MutantTwin: "RunsOnOneHost", MutantRash: "RunsOnOneHost", MutantForget: "NoPromiseBroken", MutantShare: "GivenOnce", MutantOverfill: "NoHostOverfilled",
 	MutantHoarder: "DeletionsEnd", MutantStutter: "WatchersSeeAllOnce", MutantStale: "StaleEpochChangesNothing",
 	MutantSleeper: "Converges", MutantChatter: "SilentAtRest", MutantSecret: "EventsExplainHistory",
-	MutantLiar: "RunsOnOneHost",
+	MutantLiar: "RunsOnOneHost", MutantReaper: "OrphansAreKept",
 }
 
 // mutate puts a mutant between a controller and its store.

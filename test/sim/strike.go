@@ -66,6 +66,10 @@ func (w *world) strike(f Fault) {
 		if m := w.machine(f.A); m != nil {
 			m.meddle(f.N)
 		}
+	case Hand:
+		if m := w.machine(f.A); m != nil {
+			m.handle(f.N)
+		}
 	case Add:
 		w.addHost(f.A)
 	case Drain:
