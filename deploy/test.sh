@@ -16,7 +16,7 @@ bin/cairn sim --seeds 200
 
 # A run that is stopped half-way leaves no lab behind.
 labsDown() {
-	for lab in e2e tutorial; do bin/cairn lab --name "$lab" down; done
+	for lab in e2e tutorial drift torture hosts move; do bin/cairn lab --name "$lab" down; done
 }
 trap labsDown EXIT
-go test -tags "$tags,lab" -timeout 15m -count 1 -v ./test/e2e
+go test -tags "$tags,lab" -timeout 30m -count 1 -v ./test/e2e
