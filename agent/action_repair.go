@@ -18,13 +18,17 @@ func (a Suspend) String() string           { return a.Instance + ": suspend" }
 func (a Suspend) breaks() (string, string) { return Running, "SuspendFailed" }
 
 // Resume lets a domain go on that is whole and stands still.
-type Resume struct{ target }
+type Resume struct {
+	target
+	// Repairs: another hand has suspended it.
+	Repairs []api.Drift
+}
 
 // Do implements Action.
 func (a Resume) Do(ctx context.Context, d Drivers) error { return d.Hypervisor.Resume(ctx, a.Instance) }
 func (a Resume) String() string                          { return a.Instance + ": resume" }
 func (a Resume) breaks() (string, string)                { return Running, "ResumeFailed" }
-func (a Resume) repairs() []api.Drift                    { return power("paused") }
+func (a Resume) repairs() []api.Drift                    { return a.Repairs }
 
 // Plug gives a running guest a tap that was made anew.
 type Plug struct {

@@ -46,7 +46,11 @@ func (p *planner) instance(w api.HostInstance) {
 		return // its event is on its way
 	}
 	if d.State == DomainPaused && mayStart(p.want, p.have, w) {
-		p.do(Resume{target{id}}) // also where it came from another host, which could not say go
+		r := Resume{target: target{id}}
+		if p.have.Disks[id].Away == 0 { // else it came from another host, which could not say go
+			r.Repairs = power("paused")
+		}
+		p.do(r)
 		return
 	}
 	mark, fresh := p.define(w, d, defined)
