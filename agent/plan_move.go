@@ -45,6 +45,9 @@ func (p *planner) outgoing(w api.HostInstance) bool {
 	if to.Cancelled = to.Cancelled || p.cutOff(w); to.Cancelled {
 		p.do(Abort{target{w.ID}})
 	}
+	// An attempt that broke off is not followed by another one: only what became of
+	// it is found out.
+	to.Cancelled = to.Cancelled || m.Epoch == to.Epoch
 	p.do(Migrate{target{w.ID}, to})
 	return true
 }

@@ -28,6 +28,7 @@ func (h *Hypervisor) stale(name string) {
 	defer h.mu.Unlock()
 	h.changes++
 	delete(h.definitions, name)
+	delete(h.marks, name)
 }
 
 // registerChanges hears of changes of a domain that are none of its life.

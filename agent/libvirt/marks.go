@@ -38,12 +38,13 @@ func (h *Hypervisor) setMark(d *lv.Domain, m agent.Mark) error {
 }
 
 // mark returns the domain's mark; false when it has none and is not ours. What
-// was read once is remembered for the life of the connection, so that looking
-// at all domains does not ask for each one's metadata; who else changes our mark
-// is not heard before.
+// was read once is remembered until libvirt says that the domain changed (the next of
+// that name may be another one, that has come from another host), so that looking at all
+// domains does not ask for each one's metadata; who else changes our mark is not heard before.
 func (h *Hypervisor) mark(d *lv.Domain, name string) (agent.Mark, bool, error) {
 	h.mu.RLock()
 	m, ok := h.marks[name]
+	changes := h.changes
 	h.mu.RUnlock()
 	if ok {
 		return m, true, nil
@@ -62,7 +63,11 @@ func (h *Hypervisor) mark(d *lv.Domain, name string) (agent.Mark, bool, error) {
 	if m.Instance != name { // a clone that an operator made of one of ours
 		return agent.Mark{}, false, nil
 	}
-	h.remember(m)
+	h.mu.Lock()
+	if h.marks != nil && h.changes == changes {
+		h.marks[name] = m
+	}
+	h.mu.Unlock()
 	return m, true, nil
 }
 
