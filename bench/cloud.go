@@ -19,19 +19,38 @@ type Cloud struct {
 	CA    []byte
 	Token string // of its administrator
 	Data  string
+
+	binary, dir, etcd string
+	args              []string
 }
 
 // StartCloud starts the binary on an etcd, with its own data below dir.
 func StartCloud(ctx context.Context, binary, dir, etcd string, args ...string) (*Cloud, error) {
-	c := &Cloud{Data: filepath.Join(dir, "controller")}
+	c := &Cloud{Data: filepath.Join(dir, "controller"), binary: binary, dir: dir, etcd: etcd, args: args}
 	if _, err := os.Stat(binary); err != nil {
 		return nil, fmt.Errorf("find the binary to measure: %w; build it with `make build`", err)
 	}
+	return c, c.start(ctx, "127.0.0.1:0")
+}
+
+// Restart kills the controller and starts it again, and returns when it serves.
+func (c *Cloud) Restart(ctx context.Context) error {
+	if err := c.Kill(); err != nil {
+		return err
+	}
+	return c.start(ctx, strings.TrimPrefix(c.URL, "https://"))
+}
+
+// start starts the controller and returns when it serves.
+func (c *Cloud) start(ctx context.Context, listen string) error {
 	// The controller tells systemd when it serves; here it tells us.
-	at := filepath.Join(dir, "notify")
+	at := filepath.Join(c.dir, "notify")
+	if err := os.RemoveAll(at); err != nil {
+		return err
+	}
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: at, Net: "unixgram"})
 	if err != nil {
-		return nil, fmt.Errorf("start the controller: %w", err)
+		return fmt.Errorf("start the controller: %w", err)
 	}
 	ready := make(chan error, 1)
 	go func() {
@@ -44,18 +63,18 @@ func StartCloud(ctx context.Context, binary, dir, etcd string, args ...string) (
 		}
 	}()
 	defer func() { _ = socket.Close() }() // it has served
-	c.Process, err = start(dir, "controller", nil, []string{"NOTIFY_SOCKET=" + at}, binary,
-		append([]string{"controller", "--data", c.Data, "--listen", "127.0.0.1:0", "--etcd-endpoints", etcd, "--log-level", "warn"}, args...)...)
+	c.Process, err = start(c.dir, "controller", nil, []string{"NOTIFY_SOCKET=" + at}, c.binary,
+		append([]string{"controller", "--data", c.Data, "--listen", listen, "--etcd-endpoints", c.etcd, "--log-level", "warn"}, c.args...)...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err = c.await(ctx, ready); err == nil {
 		err = c.read()
 	}
 	if err != nil {
-		return nil, errors.Join(err, c.Stop())
+		return errors.Join(err, c.Stop())
 	}
-	return c, nil
+	return nil
 }
 
 // read reads what the controller has left for its owner.

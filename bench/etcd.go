@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
@@ -107,3 +108,39 @@ func (e *Etcd) Revision(ctx context.Context) (int64, error) {
 	}
 	return r.Header.Revision, nil
 }
+
+// Rewatch lists all keys under the prefix and then opens watches on them, as a
+// client would that keeps nothing of its own, and returns how long that took and how many keys there are.
+func (e *Etcd) Rewatch(ctx context.Context, prefix string, watches int) (took time.Duration, keys int64, err error) {
+	start := time.Now()
+	c, err := Dial(e.URL)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer func() { _ = c.Close() }() // it has answered
+	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
+	var rev int64
+	for more := true; more; {
+		r, err := c.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(rewatchPage), clientv3.WithRev(rev))
+		if err != nil {
+			return 0, 0, fmt.Errorf("list etcd: %w", err)
+		}
+		rev, more = r.Header.Revision, r.More
+		keys += int64(len(r.Kvs))
+		if len(r.Kvs) > 0 {
+			from = string(r.Kvs[len(r.Kvs)-1].Key) + "\x00"
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for range watches {
+		w := c.Watch(ctx, prefix, clientv3.WithPrefix(), clientv3.WithRev(rev+1), clientv3.WithCreatedNotify())
+		if r := <-w; r.Err() != nil {
+			return 0, 0, fmt.Errorf("watch etcd: %w", r.Err())
+		}
+	}
+	return time.Since(start), keys, nil
+}
+
+// rewatchPage is how many keys one read of Rewatch brings: as many as the store's.
+const rewatchPage = 2000

@@ -23,6 +23,9 @@ type Process struct {
 	log  string // file of its standard error
 	done chan struct{}
 	err  error // of its end
+
+	// Lines are what one of StartSelf says after its first line.
+	Lines chan string
 }
 
 // stopGrace is how long a process may take to end when it is asked to.
@@ -64,10 +67,18 @@ func StartSelf(ctx context.Context, dir, name string, args ...string) (*Process,
 	}
 	said := ""
 	ready := make(chan error, 1)
+	p.Lines = make(chan string, 16)
 	go func() {
-		line, err := bufio.NewReader(r).ReadString('\n')
+		defer close(p.Lines)
+		b := bufio.NewReader(r)
+		line, err := b.ReadString('\n')
 		said = strings.TrimSpace(line)
 		ready <- err
+		for err == nil {
+			if line, err = b.ReadString('\n'); err == nil {
+				p.Lines <- strings.TrimSpace(line)
+			}
+		}
 	}()
 	if err := p.await(ctx, ready); err != nil {
 		return nil, "", errors.Join(err, p.Stop())
@@ -106,6 +117,15 @@ func (p *Process) Stop() error {
 		<-p.done
 		return errors.Join(fmt.Errorf("stop %s: it did not end within %s and was killed", p.Name, stopGrace), err)
 	}
+}
+
+// Kill ends the process at once and waits for its end.
+func (p *Process) Kill() error {
+	if err := p.cmd.Process.Kill(); err != nil {
+		return fmt.Errorf("kill %s: %w", p.Name, err)
+	}
+	<-p.done
+	return nil
 }
 
 // died says why a process that should run does not.

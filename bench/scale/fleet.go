@@ -48,11 +48,12 @@ func serveFleet(ctx context.Context, path string) error {
 		return err
 	}
 	agents := make([]*agent.Agent, len(spec.Tokens))
+	all := &watching{all: len(agents), by: map[int]bool{}}
 	g, joining := errgroup.WithContext(ctx)
 	g.SetLimit(joinsAtOnce)
 	for i := range agents {
 		g.Go(func() (err error) {
-			agents[i], err = join(joining, spec, i)
+			agents[i], err = join(joining, spec, i, all)
 			return err
 		})
 	}
@@ -71,7 +72,7 @@ func serveFleet(ctx context.Context, path string) error {
 
 func hostName(i int) string { return fmt.Sprintf("h%04d", i) }
 
-func join(ctx context.Context, spec fleetSpec, i int) (*agent.Agent, error) {
+func join(ctx context.Context, spec fleetSpec, i int, all *watching) (*agent.Agent, error) {
 	layout := agent.Layout(filepath.Join(spec.Dir, hostName(i)))
 	id, err := agent.Enrol(ctx, agent.EnrolOptions{Layout: layout, Server: spec.Server, JoinToken: spec.Tokens[i], Name: hostName(i)})
 	if err != nil {
@@ -82,7 +83,7 @@ func join(ctx context.Context, spec fleetSpec, i int) (*agent.Agent, error) {
 		return nil, err
 	}
 	return agent.New(agent.Options{
-		Layout: layout, Name: hostName(i), Identity: id, ControlPlane: plane, Drivers: newMachine().drivers(),
+		Layout: layout, Name: hostName(i), Identity: id, ControlPlane: watched{plane, i, all}, Drivers: newMachine().drivers(),
 		Underlay: agent.Underlay{Address: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), MTU: 1550},
 		Size:     hostSize, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now, Rand: rand.Float64,
 	})

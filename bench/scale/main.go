@@ -53,5 +53,8 @@ func run(ctx context.Context, s *bench.Stand, o options) (err error) {
 	if err := m.idle(ctx); err != nil {
 		return err
 	}
+	if err := m.restart(ctx, fleet); err != nil {
+		return err
+	}
 	return m.print()
 }

@@ -30,6 +30,9 @@ type measurement struct {
 	resident              []int64       // while idle, bytes
 	idleCPU, etcdCPU      time.Duration
 	watched               time.Duration
+	served, rewatched     time.Duration // after the controller was killed
+	bare                  time.Duration // what a bare client of etcd takes for the like
+	keys                  int64
 	revisions             int64 // that etcd's revision rose by while idle
 }
 
@@ -180,6 +183,35 @@ func (m *measurement) idle(ctx context.Context) error {
 	return nil
 }
 
+// restart kills the controller, and waits until every host follows its desired
+// state again.
+func (m *measurement) restart(ctx context.Context, f *fleet) (err error) {
+	for len(f.Lines) > 0 {
+		<-f.Lines // of the beginning
+	}
+	if m.bare, m.keys, err = m.etcd.Rewatch(ctx, "/cairn/", m.o.hosts); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := m.cloud.Restart(ctx); err != nil {
+		return err
+	}
+	m.served = time.Since(start)
+	for {
+		select {
+		case line := <-f.Lines:
+			if line != wordWatched {
+				continue
+			}
+			m.rewatched = time.Since(start)
+			bench.Say("all hosts follow their desired state %s after the controller was killed", bench.Round(m.rewatched))
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the hosts' streams: %w", context.Cause(ctx))
+		}
+	}
+}
+
 type snapshot struct {
 	at          time.Time
 	cloud, etcd bench.Usage
@@ -230,6 +262,10 @@ func (m *measurement) print() error {
 	t.Row("idle: processor", percent(share), "< 2% of a core", bench.Verdict(share < mostShare))
 	t.Row("idle: revisions that etcd's store moved by", m.revisions, "0", bench.Verdict(m.revisions == 0))
 	t.Row("idle: etcd's own processor", percent(m.etcdCPU.Seconds()/m.watched.Seconds()), "", "")
+	t.Row("controller killed and started: it serves again", m.served, "", "")
+	t.Row("and every host follows its desired state again", m.rewatched, "", "")
+	t.Row(fmt.Sprintf("a bare client: %d keys listed, %d watches made", m.keys, m.o.hosts), m.bare, "", "")
+	t.Row("ratio of the two", fmt.Sprintf("%.1f", m.rewatched.Seconds()/m.bare.Seconds()), "", "")
 	return t.End()
 }
 

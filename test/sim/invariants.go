@@ -249,7 +249,9 @@ func noHostOverfilled(w *world, r *revision) (string, error) {
 		}
 	}
 	for _, h := range all[*api.Host](w.truth) {
-		u, c := used[api.ReservationKey(h.ID)], h.Capacity()
+		bare := api.Clone(h)
+		bare.Status.Orphans = nil // they come on top of what was placed, whenever they are found
+		u, c := used[api.ReservationKey(h.ID)], bare.Capacity()
 		if placed[api.ReservationKey(h.ID)] && (u.VCPUs > c.VCPUs || u.MemoryMiB > c.MemoryMiB || u.DiskGiB > c.DiskGiB) {
 			return h.ID, fmt.Errorf("%s has %+v placed on it, and room for %+v", h.Name, u, c)
 		}
