@@ -36,6 +36,9 @@ check: deps ## what is quick and strict: format, lint, known vulnerabilities, ra
 sim: build ## simulate 10,000 seeds of faults
 	bin/cairn sim --seeds 10000
 
+torture: ## kill one of three controllers 200 times, under a load whose history is checked
+	CAIRN_KILLS=200 $(GO) test -tags $(TAGS) -count 1 -timeout 30m -v ./test/torture
+
 bench-boot: deps build ## measure from POST to running, beside the same by hand
 	@deploy/images/build.sh tiny
 	$(GO) run -tags $(TAGS) ./bench/boot
@@ -52,4 +55,4 @@ bench-scale: build ## measure 1,000 hosts and 20,000 instances, then idle
 clean: ## remove what was built
 	rm -rf bin deploy/images/out
 
-.PHONY: help deps build images demo test check bench-boot bench-writes bench-lists bench-scale clean
+.PHONY: help deps build images demo test check sim torture bench-boot bench-writes bench-lists bench-scale clean
