@@ -125,7 +125,8 @@ func New(o Options) (*Agent, error) {
 	}
 	a.publish()
 	if o.Listen != "" {
-		if a.listener, err = net.Listen("tcp", o.Listen); err != nil {
+		lines := net.ListenConfig{KeepAliveConfig: lineKeepAlive, Control: lineControl}
+		if a.listener, err = lines.Listen(context.Background(), "tcp", o.Listen); err != nil {
 			return nil, fmt.Errorf("listen for controllers on %s: %w", o.Listen, err)
 		}
 	}

@@ -105,7 +105,7 @@ func (p peers) ask(ctx context.Context, to api.HostOutgoing, method, path string
 	defer cancel()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(p.id.ca)
-	raw, err := (&tls.Dialer{Config: &tls.Config{
+	raw, err := (&tls.Dialer{NetDialer: &net.Dialer{KeepAliveConfig: lineKeepAlive, Control: lineControl}, Config: &tls.Config{
 		MinVersion: tls.VersionTLS13, RootCAs: pool, ServerName: to.To, NextProtos: []string{"http/1.1"},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.id.cert.Load(), nil },
 	}}).DialContext(ctx, "tcp", u.Host)
