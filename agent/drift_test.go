@@ -21,7 +21,11 @@ func (r *rig) meddle(id string, f func(*Domain)) {
 }
 
 // repaired are the messages of what was put right.
-func (r *rig) repaired(id string) []string { return r.plane.messages[id+" "+driftRepaired] }
+func (r *rig) repaired(id string) []string {
+	r.plane.mu.Lock()
+	defer r.plane.mu.Unlock()
+	return slices.Clone(r.plane.messages[id+" "+driftRepaired])
+}
 
 func TestAgent_mendsADefinitionThatAnotherHandHasChanged(t *testing.T) {
 	bubble(t, func(r *rig) {
@@ -34,7 +38,7 @@ func TestAgent_mendsADefinitionThatAnotherHandHasChanged(t *testing.T) {
 		if got := r.repaired("ins_a"); len(got) != 1 || !strings.Contains(got[0], "definition: memory_mib was 128, is 64") || !strings.Contains(got[0], "definition: nics[0] was ") {
 			t.Errorf("it said %q", got)
 		}
-		if s := r.plane.said["instance/ins_a"].Instance; len(s.Drift) != 0 || s.State != api.StateRunning {
+		if s := r.instance("ins_a"); len(s.Drift) != 0 || s.State != api.StateRunning {
 			t.Errorf("it is reported %+v", s)
 		}
 	})
@@ -50,7 +54,7 @@ func TestAgent_doesNotFightOverADefinition(t *testing.T) {
 		if n := len(r.world.called()); n < 5 || n > 20 {
 			t.Errorf("%d calls in ten minutes", n)
 		}
-		s := r.plane.said["instance/ins_a"].Instance
+		s := r.instance("ins_a")
 		if len(s.Drift) != 1 || s.Drift[0].Field != "definition: vcpus" || s.Drift[0].Desired != "1" || s.Drift[0].Actual != "7" {
 			t.Errorf("it is reported %+v", s.Drift)
 		}
@@ -66,7 +70,7 @@ func TestAgent_showsWhatRunsOtherwiseUntilItsNextStart(t *testing.T) {
 		r.send(message{items: all(testDesired(i))})
 		i.Size.MemoryMiB, i.Generation = 256, 2
 		r.send(setInstance(i))
-		s := r.plane.said["instance/ins_a"].Instance
+		s := r.instance("ins_a")
 		if len(s.Drift) != 1 || s.Drift[0].Field != "memory_mib" || s.Drift[0].Actual != "64" || s.Drift[0].Repair != nextStart {
 			t.Errorf("it is reported %+v", s.Drift)
 		}
@@ -75,7 +79,7 @@ func TestAgent_showsWhatRunsOtherwiseUntilItsNextStart(t *testing.T) {
 		}
 		r.crash("ins_a")
 		later(time.Minute)
-		if s := r.plane.said["instance/ins_a"].Instance; len(s.Drift) != 0 {
+		if s := r.instance("ins_a"); len(s.Drift) != 0 {
 			t.Errorf("after its next start it is reported %+v", s.Drift)
 		}
 	})
@@ -121,7 +125,7 @@ func TestAgent_plugsAGuestIntoATapThatWasMadeAnew(t *testing.T) {
 		if got := r.repaired("ins_a"); len(got) != 2 || !strings.HasPrefix(got[0], "link "+tap+" was absent") || !strings.HasSuffix(got[1], "was unplugged, is plugged in") {
 			t.Errorf("it said %q", got)
 		}
-		if s := r.plane.said["instance/ins_a"].Instance; len(s.Drift) != 0 {
+		if s := r.instance("ins_a"); len(s.Drift) != 0 {
 			t.Errorf("it is reported %+v", s.Drift)
 		}
 	})
@@ -211,7 +215,7 @@ func TestAgent_showsWhatOfTheNetworkItCannotPutRight(t *testing.T) {
 		r.world.mu.Unlock()
 		r.world.links <- "a table went"
 		synctest.Wait()
-		h := r.plane.said["host/hst_a"].Host
+		h := r.host()
 		if len(h.Drift) != 1 || h.Drift[0].Field != "table inet cairn" || h.Drift[0].Repair == "" {
 			t.Errorf("the host is reported %+v", h.Drift)
 		}
@@ -219,7 +223,7 @@ func TestAgent_showsWhatOfTheNetworkItCannotPutRight(t *testing.T) {
 		broken = false
 		r.world.mu.Unlock()
 		later(time.Minute)
-		if h := r.plane.said["host/hst_a"].Host; len(h.Drift) != 0 {
+		if h := r.host(); len(h.Drift) != 0 {
 			t.Errorf("the host is reported %+v", h.Drift)
 		}
 	})

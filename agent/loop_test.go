@@ -16,6 +16,7 @@ import (
 
 // rig is an agent that runs in a bubble of time.
 type rig struct {
+	grace time.Duration // of orphans; 0: the default
 	t     *testing.T
 	world *world
 	plane *plane
@@ -32,7 +33,7 @@ func (r *rig) start() {
 	id.cert.Store(farCertificate())
 	o := Options{
 		Layout: r.dir, Name: "h1", Identity: id, ControlPlane: r.plane, Drivers: r.world.drivers(), Underlay: testUnderlay,
-		Log: slog.New(slog.DiscardHandler), Now: time.Now, Rand: func() float64 { return 0.5 },
+		OrphanGrace: r.grace, Log: slog.New(slog.DiscardHandler), Now: time.Now, Rand: func() float64 { return 0.5 },
 	}
 	if r.dog != nil {
 		o.Watchdog = r.dog

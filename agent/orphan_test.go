@@ -120,29 +120,32 @@ func TestOrphansSeen_listsWhatHoldsMemoryFirst(t *testing.T) {
 
 func TestAgent_keepsAndShowsWhatNobodyOwns(t *testing.T) {
 	bubble(t, func(r *rig) {
+		r.stop()
+		r.grace = time.Hour
+		r.start()
 		r.send(message{items: all(testDesired(testInstance("ins_a"), testInstance("ins_b")))})
 		r.send(message{streamErr: errFake})
 		r.send(message{items: all(testDesired(testInstance("ins_a")))})
-		if d := r.world.domains["ins_b"]; d.State != DomainPaused || len(r.world.disks) != 2 {
-			t.Errorf("it is %+v: %v", d, r.world.called())
+		if have := r.world.observed(nil); have.Domains["ins_b"].State != DomainPaused || len(have.Disks) != 2 {
+			t.Errorf("it is %+v: %v", have.Domains["ins_b"], r.world.called())
 		}
-		h := r.plane.said["host/hst_a"].Host
+		h := r.host()
 		if h.OrphanCount != 1 || h.Orphans[0].Instance != "ins_b" || h.Orphans[0].Project == "" || h.Orphans[0].Domain != "paused" {
 			t.Errorf("the host is reported %+v", h)
 		}
-		if n := countEvents(r.plane.events, "hst_a OrphanFound"); n != 1 {
-			t.Errorf("events: %v", r.plane.events)
+		if n := countEvents(r.events(), "hst_a OrphanFound"); n != 1 {
+			t.Errorf("events: %v", r.events())
 		}
-		before := r.plane.reports
-		later(OrphanGrace - time.Minute)
-		if r.plane.reports != before {
-			t.Errorf("%d reports of what did not change", r.plane.reports-before)
+		before := r.reports()
+		later(r.grace - time.Minute)
+		if n := r.reports() - before; n != 0 {
+			t.Errorf("%d reports of what did not change", n)
 		}
 		later(time.Minute)
 		if len(r.world.domains) != 1 || len(r.world.disks) != 1 || len(r.world.orphans) != 0 {
 			t.Errorf("after its time: %v, %v, %v", r.world.domains, r.world.disks, r.world.orphans)
 		}
-		if h := r.plane.said["host/hst_a"].Host; h.OrphanCount != 0 {
+		if h := r.host(); h.OrphanCount != 0 {
 			t.Errorf("the host is reported %+v", h)
 		}
 		r.expect("ins_a", api.StateRunning)
@@ -158,8 +161,8 @@ func TestAgent_removesAnOrphanByHand(t *testing.T) {
 		if len(r.world.domains)+len(r.world.disks)+len(r.world.orphans) != 0 {
 			t.Errorf("left: %v, %v, %v", r.world.domains, r.world.disks, r.world.orphans)
 		}
-		if n := countEvents(r.plane.events, "hst_a OrphanEnded"); n != 1 {
-			t.Errorf("events: %v", r.plane.events)
+		if n := countEvents(r.events(), "hst_a OrphanEnded"); n != 1 {
+			t.Errorf("events: %v", r.events())
 		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"slices"
 	"sync"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -103,4 +104,32 @@ func all(d api.HostDesired) []api.DesiredItem {
 
 func setInstance(i api.HostInstance) message {
 	return message{items: []api.DesiredItem{{Op: "set", Kind: api.KindInstance, ID: i.ID, Instance: &i}}}
+}
+
+// host is what was reported last of the host.
+func (r *rig) host() *api.HostStatus {
+	r.plane.mu.Lock()
+	defer r.plane.mu.Unlock()
+	return r.plane.said["host/hst_a"].Host
+}
+
+// instance is what was reported last of an instance.
+func (r *rig) instance(id string) *api.InstanceStatus {
+	r.plane.mu.Lock()
+	defer r.plane.mu.Unlock()
+	return r.plane.said["instance/"+id].Instance
+}
+
+// events are all so far, as ID and reason.
+func (r *rig) events() []string {
+	r.plane.mu.Lock()
+	defer r.plane.mu.Unlock()
+	return slices.Clone(r.plane.events)
+}
+
+// reports is how many there were.
+func (r *rig) reports() int {
+	r.plane.mu.Lock()
+	defer r.plane.mu.Unlock()
+	return r.plane.reports
 }
