@@ -151,9 +151,7 @@ func breaksOffAndHeals(b *bed) {
 				return i.Status.Migration != nil && i.Status.Migration.Outgoing == api.OutgoingCopying, fmt.Sprintf("%+v", i.Status.Migration)
 			})
 			x.do(from, to)
-			// What is copied in many passes by an emulated processor does not always come
-			// whole: QEMU's, not ours.
-			b.slow(from, to, false)
+			b.slow(from, to, false) // what follows need not take long
 			b.until("the move has ended", func() (bool, string) {
 				out, err := b.command("instance", "get", "moved", "-o", "json").CombinedOutput()
 				return err == nil && !strings.Contains(string(out), `"target"`), string(out)
