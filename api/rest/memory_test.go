@@ -318,10 +318,14 @@ func (m *memory) Upload(_ context.Context, i *api.Image, offset int64, complete 
 	}
 	b, err := io.ReadAll(r)
 	m.mu.Lock()
-	if len(m.uploads[i.ID]) == len(have) { // else it came late, after another request that went on from there
+	late := len(m.uploads[i.ID]) != len(have) // another request went on from there
+	if !late {
 		m.uploads[i.ID] = append(have, b...)
 	}
 	m.mu.Unlock()
+	if late {
+		return 0, api.NewProblem(409, "upload_offset_mismatch", "Upload-Offset", "ask by HEAD", "more bytes are here by now")
+	}
 	if err != nil {
 		return 0, api.NewProblem(400, "body_unreadable", "", "go on from where it broke", "the body broke off")
 	}
