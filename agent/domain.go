@@ -55,8 +55,11 @@ type Mark struct {
 	// RebootAsked is the reboot for which the guest was asked and that is not
 	// known to be done; 0: none.
 	RebootAsked int64
-	Power       MarkPower
-	StartedAt   time.Time
+	// Sent is the epoch of the last move for which it began to be sent; 0: none. An
+	// agent that starts anew does not send it again for the same.
+	Sent      int64
+	Power     MarkPower
+	StartedAt time.Time
 }
 
 // Domain is a domain as the hypervisor shows it.

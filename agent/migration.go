@@ -81,7 +81,7 @@ func NextStep(here DomainState, there *DomainState, stay bool) (MigrationStep, e
 	case there == nil:
 		return StepAsk, errors.New("it is not here, and the host that it was sent to does not answer")
 	case runs && stay:
-		return StepStay, errors.New("it was given up")
+		return StepStay, errors.New("it was given up, or broke off before")
 	case runs && *there != DomainNone:
 		return StepStay, errors.New("an earlier attempt broke off")
 	case here == DomainRunning:

@@ -80,7 +80,7 @@ func TestPlan_sends(t *testing.T) {
 	w, memory := converged(t, testDesired(testInstance("ins_a")))
 	plan := func(want api.HostDesired) string { return ofInstances(Plan(want, w.observed(memory), testStart)) }
 	const send = "ins_a: send to hst_b under epoch 2\n"
-	if got := plan(leaving(false)); got != send {
+	if got := plan(leaving(false)); got != "ins_a: note: it begins to be sent\n"+send {
 		t.Errorf("at first:\n%s", got)
 	}
 	if got := plan(leaving(true)); got != "ins_a: give up sending it\n"+send {
@@ -103,6 +103,12 @@ func TestPlan_sends(t *testing.T) {
 		t.Errorf("when it has left, \n%s", got)
 	}
 	delete(memory, "ins_a") // the agent was restarted
+	w.domains["ins_a"] = Domain{Mark: Mark{Instance: "ins_a", Epoch: 1, Sent: 2}, State: DomainRunning}
+	actions := Plan(leaving(false), w.observed(memory), testStart)
+	if m, ok := actions[len(actions)-1].(Migrate); !ok || !m.To.Cancelled {
+		t.Errorf("what an agent before it began is sent again: %v", actions)
+	}
+	delete(w.domains, "ins_a")
 	if got := plan(leaving(false)); got != send {
 		t.Errorf("when it is not known whether it has left:\n%s", got)
 	}

@@ -45,9 +45,15 @@ func (p *planner) outgoing(w api.HostInstance) bool {
 	if to.Cancelled = to.Cancelled || p.cutOff(w); to.Cancelled {
 		p.do(Abort{target{w.ID}})
 	}
-	// An attempt that broke off is not followed by another one: only what became of
-	// it is found out.
-	to.Cancelled = to.Cancelled || m.Epoch == to.Epoch
+	// An attempt that broke off is not followed by another one, also where it was
+	// another agent's, before this one: only what became of it is found out.
+	d, defined := p.have.Domains[w.ID]
+	begun := m.Epoch == to.Epoch || defined && d.Mark.Sent == to.Epoch
+	if to.Cancelled = to.Cancelled || begun; !to.Cancelled && defined {
+		mark := d.Mark
+		mark.Sent = to.Epoch
+		p.do(SetMark{target{w.ID}, mark, "it begins to be sent"})
+	}
 	p.do(Migrate{target{w.ID}, to})
 	return true
 }

@@ -37,6 +37,7 @@ type markAttrs struct {
 	Digest     string `xml:"digest,attr"`
 	Reboots    int64  `xml:"reboots,attr"`
 	Asked      int64  `xml:"reboot_asked,attr,omitempty"`
+	Sent       int64  `xml:"sent,attr,omitempty"`
 	Power      string `xml:"power,attr,omitempty"`
 	StartedAt  string `xml:"started_at,attr,omitempty"`
 }
@@ -62,7 +63,7 @@ func marshalMark(m agent.Mark, v any) (string, error) {
 func attrs(m agent.Mark) markAttrs {
 	a := markAttrs{
 		ID: m.Instance, Project: m.Project, Epoch: m.Epoch, Generation: m.Generation,
-		Digest: m.Digest, Reboots: m.Reboots, Asked: m.RebootAsked, Power: string(m.Power),
+		Digest: m.Digest, Reboots: m.Reboots, Asked: m.RebootAsked, Sent: m.Sent, Power: string(m.Power),
 	}
 	if !m.StartedAt.IsZero() {
 		a.StartedAt = m.StartedAt.UTC().Format(time.RFC3339Nano)
@@ -80,7 +81,7 @@ func parseMark(s string) (agent.Mark, error) {
 	}
 	m := agent.Mark{
 		Instance: r.ID, Project: r.Project, Epoch: r.Epoch, Generation: r.Generation,
-		Digest: r.Digest, Reboots: r.Reboots, RebootAsked: r.Asked, Power: agent.MarkPower(r.Power),
+		Digest: r.Digest, Reboots: r.Reboots, RebootAsked: r.Asked, Sent: r.Sent, Power: agent.MarkPower(r.Power),
 	}
 	if r.StartedAt != "" {
 		t, err := time.Parse(time.RFC3339Nano, r.StartedAt)

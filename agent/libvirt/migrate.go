@@ -182,7 +182,7 @@ func (t *transfer) params(d *lv.Domain, spec agent.DomainSpec) (*lv.DomainMigrat
 		return nil, err
 	}
 	// What it is goes with it; what it is known by is the other host's.
-	mark.Epoch, mark.Digest, mark.Generation = spec.Mark.Epoch, spec.Mark.Digest, spec.Mark.Generation
+	mark.Epoch, mark.Digest, mark.Generation, mark.Sent = spec.Mark.Epoch, spec.Mark.Digest, spec.Mark.Generation, 0
 	spec.Mark = mark
 	p := &lv.DomainMigrateParameters{
 		URISet: true, URI: "unix://" + socketOf(t.m.Instance, agent.ChannelMemory),

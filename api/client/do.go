@@ -133,7 +133,7 @@ func (c *Client) once(ctx context.Context, r Request) (resp *Response, wait time
 	if got.StatusCode >= 400 {
 		defer func() { _ = got.Body.Close() }() // nothing more is wanted of it
 		seconds, _ := strconv.Atoi(got.Header.Get("Retry-After"))
-		return nil, time.Duration(min(seconds, 60)) * time.Second, problemOf(got)
+		return nil, time.Duration(min(seconds, 60)) * time.Second, problemOf(base.Host, got)
 	}
 	resp = &Response{Status: got.StatusCode, Header: got.Header}
 	if r.Stream {
@@ -201,12 +201,15 @@ func closeBody(body io.Reader) error {
 }
 
 // problemOf reads the problem in an answer, or makes one where a server in
-// between answered something else.
-func problemOf(r *http.Response) *api.Problem {
+// between answered something else. Of an answer that broke off nothing is known.
+func problemOf(server string, r *http.Response) error {
 	b, err := io.ReadAll(io.LimitReader(r.Body, 1<<20))
+	if err != nil {
+		return &connectionError{server, err}
+	}
 	p := &api.Problem{}
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err == nil && kind == "application/problem+json" && json.Unmarshal(b, p) == nil && p.Code != "" {
+	if kind == "application/problem+json" && json.Unmarshal(b, p) == nil && p.Code != "" {
 		return p
 	}
 	text := strings.TrimSpace(string(b))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -111,4 +112,30 @@ func TestSeveral_aStreamMovesOn(t *testing.T) {
 		}
 	}
 	t.Error("the stream ended")
+}
+
+// TestDo_aProblemThatBreaksOffIsNoAnswer: what a server that is killed was saying is
+// asked for again, and not taken for another's word.
+func TestDo_aProblemThatBreaksOffIsNoAnswer(t *testing.T) {
+	calls := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls++
+		w.Header().Set("Content-Type", "application/problem+json")
+		body := `{"code":"name_taken","status":409}`
+		if calls == 1 {
+			w.Header().Set("Content-Length", "1000")
+			body = body[:10]
+		}
+		w.WriteHeader(http.StatusConflict)
+		_, _ = io.WriteString(w, body)
+	}))
+	defer s.Close()
+	c, err := client.New(client.Options{Server: s.URL, Sleep: func(context.Context, time.Duration) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Do(t.Context(), client.Request{Method: http.MethodGet, Path: "/v1/hosts"}); !client.IsCode(err, "name_taken") || calls != 2 {
+		t.Errorf("%v, after %d calls", err, calls)
+	}
 }

@@ -103,9 +103,9 @@ func (c *Client) uploadFrom(ctx context.Context, path string, bytes io.ReadSeeke
 	defer func() { _ = resp.Body.Close() }() // it was read as far as it is wanted
 	if resp.StatusCode >= 400 {
 		if now := resp.Header.Get("Upload-Offset"); resp.StatusCode == http.StatusConflict && now != "" && now != strconv.FormatInt(at, 10) {
-			return errors.Join(errElsewhere, problemOf(resp))
+			return errors.Join(errElsewhere, problemOf(base.Host, resp))
 		}
-		return problemOf(resp)
+		return problemOf(base.Host, resp)
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func join(ctx context.Context, spec fleetSpec, i int, all *watching) (*agent.Age
 	if err != nil {
 		return nil, err
 	}
-	return agent.New(agent.Options{
+	return agent.New(agent.Options{ //nolint:contextcheck // listening takes no time that could be given up
 		Layout: layout, Name: hostName(i), Identity: id, ControlPlane: watched{plane, i, all}, Drivers: newMachine().drivers(),
 		Underlay: agent.Underlay{Address: netip.AddrFrom4([4]byte{198, 18, byte(i >> 8), byte(i)}), MTU: 1550},
 		Size:     hostSize, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})), Now: time.Now, Rand: rand.Float64,

@@ -142,7 +142,7 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger, f *agentFlags, tok
 			return err
 		}
 	}
-	host, err := agent.New(o)
+	host, err := agent.New(o) //nolint:contextcheck // listening takes no time that could be given up
 	if err != nil {
 		return err
 	}
