@@ -52,7 +52,10 @@ bench-lists: build ## measure a page of 100 out of 100,000 instances
 bench-scale: build ## measure 1,000 hosts and 20,000 instances, then idle
 	$(GO) run -tags $(TAGS) ./bench/scale
 
+bench-takeover: build ## measure how long nobody leads after the leader was killed
+	$(GO) run -tags $(TAGS) ./bench/takeover
+
 clean: ## remove what was built
 	rm -rf bin deploy/images/out
 
-.PHONY: help deps build images demo test check sim torture bench-boot bench-writes bench-lists bench-scale clean
+.PHONY: help deps build images demo test check sim torture bench-boot bench-writes bench-lists bench-scale bench-takeover clean

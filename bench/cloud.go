@@ -38,6 +38,11 @@ func (c *Cloud) Restart(ctx context.Context) error {
 	if err := c.Kill(); err != nil {
 		return err
 	}
+	return c.Again(ctx)
+}
+
+// Again starts a controller that was killed, and returns when it serves.
+func (c *Cloud) Again(ctx context.Context) error {
 	return c.start(ctx, strings.TrimPrefix(c.URL, "https://"))
 }
 

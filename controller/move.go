@@ -123,6 +123,10 @@ func reconcileMove(v api.View, i *api.Instance, now time.Time) (c store.Change) 
 		return stay(i, "Cancelled", "the move to "+t.HostName+" was given up as asked for; it runs on "+i.Placement.HostName, now)
 	case m.Outgoing == api.OutgoingFailed:
 		return stay(i, "Failed", "the move to "+t.HostName+" failed, and it runs on "+i.Placement.HostName+": "+m.Message, now)
+	case v.Fence(t.Host) != nil: // whatever has arrived there is off, and so is not lost twice
+		c = stay(i, "TargetLost", "its target "+t.HostName+" is lost and off, so it stays on "+i.Placement.HostName, now)
+		c.Fenced = append(c.Fenced, t.Host)
+		return c
 	case sending(i):
 		return c // its host tells how it ends
 	case m.Incoming == api.IncomingFailed:

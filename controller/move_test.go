@@ -160,6 +160,16 @@ func TestMigrate_whatComesToNothingLeavesNothing(t *testing.T) {
 			}
 			m.until("that is seen", func(v api.View) bool { return !v.Alive(m.to) })
 		}},
+		{"the target is lost while it is copied, and off for sure", "TargetLost", false, func(m *moving) {
+			m.say(m.to, 2, api.StateStarting, api.Migration{Epoch: 2, Incoming: api.IncomingReady})
+			m.silence(m.to)
+			if i := m.settle(); i.Placement.Target == nil {
+				m.Error("it was given up before the target was known to be off")
+			}
+			if err := m.act(m.to, "fence", nil); err != nil {
+				m.Fatal(err)
+			}
+		}},
 		{"cancelled before the target is ready", "Cancelled", true, cancel},
 		{"cancelled while it is copied", "Cancelled", true, func(m *moving) {
 			m.say(m.to, 2, api.StateStarting, api.Migration{Epoch: 2, Incoming: api.IncomingReady})
