@@ -1,9 +1,13 @@
 package sim
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -76,13 +80,31 @@ func (program) InitRuntimeCoverage() (string, func(string, string) (string, erro
 }
 
 // TempDir makes a directory for the disks of a run, in memory where there is
-// such a place: what is written there is synced often.
+// room for that. Those of processes that were killed go first.
 func TempDir() (string, error) {
-	if d, err := os.MkdirTemp("/dev/shm", "cairn-sim-*"); err == nil {
-		return d, nil
+	base := os.TempDir()
+	if st, err := os.Stat(sharedMemory); err == nil && st.IsDir() {
+		base = sharedMemory
 	}
-	return os.MkdirTemp("", "cairn-sim-*")
+	old, _ := filepath.Glob(filepath.Join(base, tempPrefix+"*")) // the pattern is a good one
+	for _, dir := range old {
+		var pid int
+		if _, err := fmt.Sscanf(filepath.Base(dir), tempPrefix+"%d-", &pid); err != nil || pid <= 0 {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, fs.ErrNotExist) {
+			if err := os.RemoveAll(dir); err != nil {
+				return "", err
+			}
+		}
+	}
+	return os.MkdirTemp(base, fmt.Sprintf("%s%d-", tempPrefix, os.Getpid()))
 }
+
+const (
+	sharedMemory = "/dev/shm"
+	tempPrefix   = "cairn-sim-"
+)
 
 // T is what a run needs of package testing; Main gives it to a program.
 type T = *testing.T
