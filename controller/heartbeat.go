@@ -49,14 +49,14 @@ func (b *Backend) Heartbeat(ctx context.Context, host string) (life int64, err e
 	if v.Get(api.KindHost, host) == nil {
 		return 0, api.NotFound(api.KindHost, host)
 	}
-	if v.Alive(host) {
+	if b.store.Holds(host) { // else another one does, which would let it go
 		life = v.Life(host)
 	}
 	return b.beats.beat(ctx, host, life)
 }
 
 // beat notes the beat, and takes the host's lease where this process does not hold
-// it. shown is the life that the host is shown in; 0: it is not alive.
+// it. shown is the life that the host is shown in under this one's lease; 0: under none, or another's.
 func (h *heartbeats) beat(ctx context.Context, host string, shown int64) (life int64, err error) {
 	h.mu.Lock()
 	e := h.hosts[host]

@@ -184,3 +184,17 @@ func TestSession_isRenewedWithoutTakingHostsBack(t *testing.T) {
 		t.Errorf("%v: the host is %q's", err, v.aliveBy("hst_a"))
 	}
 }
+
+func TestHolds_aHostThatCameBackIsTakenFromTheOneBetween(t *testing.T) {
+	a := opened(t, func(*Options) {})
+	b := opened(t, func(o *Options) { o.Beside = a })
+	for _, s := range []*Etcd{a, b} {
+		if _, err := s.SetAlive(t.Context(), "hst_a", true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sees(t, a, "that b has it", func(v *View) bool { return v.aliveBy("hst_a") == b.id })
+	if a.Holds("hst_a") {
+		t.Error("a holds what is b's")
+	}
+}

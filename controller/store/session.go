@@ -151,6 +151,9 @@ func (s *Etcd) SetAlive(ctx context.Context, host string, alive bool) (life int6
 	return s.enliven(ctx, host, n.Lease())
 }
 
+// Holds implements Store.
+func (s *Etcd) Holds(host string) bool { return s.mirror.view().aliveBy(host) == s.id }
+
 // enliven puts a host under the lease. A new life begins, and the fence of the
 // one before ends with it, in one transaction: who relies on the fence compares it.
 // It returns the life, 0 where the conditions do not hold.

@@ -80,6 +80,8 @@ type Store interface {
 	// SetAlive holds the host's lease while this process lives, and returns the life
 	// that the host then has; false lets it go.
 	SetAlive(ctx context.Context, host string, alive bool) (life int64, err error)
+	// Holds tells whether this process holds the host's lease, as far as it has heard.
+	Holds(host string) bool
 	// Lead returns when this process leads; the context that it returns ends
 	// with the leadership. Commits made with that context are refused once another one leads.
 	// The leadership is given up when ctx ends.
