@@ -48,6 +48,15 @@ func (d *fakeDog) bites() bool {
 	return d.armed && time.Since(d.last) > d.Timeout()
 }
 
+// newWatchedRig is a rig whose host has a watchdog.
+func newWatchedRig(t *testing.T) *rig {
+	r := newRig(t)
+	r.stop()
+	r.dog = &fakeDog{}
+	r.start()
+	return r
+}
+
 func exclusive(id string) api.HostInstance {
 	i := testInstance(id)
 	i.Exclusive = true
@@ -132,10 +141,7 @@ func TestExclusive_withoutAWatchdogRunsOnWhenCutOff(t *testing.T) {
 // status says, and again once there is contact.
 func TestWatchdog_aHostThatIsCutOffRunsNothingExclusive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		r.stop()
-		r.dog = &fakeDog{}
-		r.start()
+		r := newWatchedRig(t)
 		defer func() { r.stop() }()
 		r.send(saying(6, exclusive("ins_a"), testInstance("ins_b")))
 		later(time.Minute)
@@ -167,10 +173,7 @@ func TestWatchdog_aHostThatIsCutOffRunsNothingExclusive(t *testing.T) {
 // started again meanwhile.
 func TestWatchdog_bitesWhereTheGuestDoesNotStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		r.stop()
-		r.dog = &fakeDog{}
-		r.start()
+		r := newWatchedRig(t)
 		defer func() { r.stop() }()
 		r.send(saying(6, exclusive("ins_a")))
 		later(time.Minute)
@@ -195,10 +198,7 @@ func TestWatchdog_bitesWhereTheGuestDoesNotStop(t *testing.T) {
 
 func TestWatchdog_isDisarmedWhereNothingNeedsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		r.stop()
-		r.dog = &fakeDog{}
-		r.start()
+		r := newWatchedRig(t)
 		r.send(saying(6, testInstance("ins_b")))
 		later(time.Minute)
 		if !r.dog.armed {
