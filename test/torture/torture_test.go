@@ -53,16 +53,16 @@ func TestControllers_surviveEachOther(t *testing.T) {
 	c.well()
 	t.Logf("%.0f s: the killed are back", time.Since(h.start).Seconds())
 
-	// A leader that sleeps longer than its lease is none any more when it wakes.
+	// A leader that sleeps longer than its lease is none any more when it wakes. Who
+	// leads then is open: an etcd that leads and wakes may end leases that it has not
+	// heard of for as long, and so cause one more election. That the one that slept
+	// writes nothing under its old lease is for the history to show.
 	old := c.leader("")
 	old.signal(syscall.SIGSTOP)
 	next := c.leader(old.name)
 	old.signal(syscall.SIGCONT)
 	c.well()
-	if now := c.leader(""); now != next {
-		t.Errorf("%s led, slept, and %s took over; now %s leads", old.name, next.name, now.name)
-	}
-	t.Logf("%.0f s: the one that slept is back", time.Since(h.start).Seconds())
+	t.Logf("%.0f s: %s led and slept, %s took over, and %s leads now", time.Since(h.start).Seconds(), old.name, next.name, c.leader("").name)
 
 	last := c.nodes[2]
 	filler := fill(t, disk)
