@@ -51,7 +51,9 @@ type Rule []Term
 // Term is a match or a statement; the list of them is closed.
 type Term interface {
 	fmt.Stringer
-	term()
+	// holds tells whether a packet matches, and does to it what a statement does,
+	// as the kernel would: it is how a packet is explained (see Trace).
+	holds(p *seen) bool
 }
 
 // Match holds when a field has (or has not) the value, which is in nft's
@@ -86,15 +88,6 @@ type NoTrack struct{}
 
 // SetEtherSource writes the frame's source.
 type SetEtherSource MAC
-
-func (Match) term()          {}
-func (InSet) term()          {}
-func (CTState) term()        {}
-func (Verdict) term()        {}
-func (Jump) term()           {}
-func (Masquerade) term()     {}
-func (NoTrack) term()        {}
-func (SetEtherSource) term() {}
 
 func (m Match) String() string {
 	v := m.Value

@@ -1,0 +1,408 @@
+package network
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Packet is what a Trace follows: the first of a connection.
+type Packet struct {
+	Dest     netip.Addr
+	Protocol Protocol
+	DestPort uint16 // of TCP and UDP
+}
+
+// Protocol is what is above IP, in nft's words.
+type Protocol string
+
+// The protocols that can be followed. A ping is ICMP of the family of its destination.
+const (
+	TCP  Protocol = "tcp"
+	UDP  Protocol = "udp"
+	Ping Protocol = "ping"
+)
+
+// Hop is one step on a packet's way.
+type Hop struct {
+	Host  string // its name, as Trace was given it
+	Where string // a link, or a chain of rules
+	What  string // what is done there
+}
+
+func (h Hop) String() string { return fmt.Sprintf("%s: %s: %s", h.Host, h.Where, h.What) }
+
+// Way is where a packet goes, and why.
+type Way struct {
+	Passes bool
+	Port   string // where it arrives; empty: at no port
+	End    string // where it ends, in words
+	Hops   []Hop
+}
+
+// ephemeral is a source port as guests choose them.
+const ephemeral = "49152"
+
+// mostHops ends a packet that goes round.
+const mostHops = 500
+
+// Trace follows the first packet of a connection from a port through what the
+// hosts are made to be: links, entries, routes and rules. It looks at what is
+// wanted, not at what there is, which Differences tells.
+func Trace(hosts map[string]Desired, host, port string, p Packet) Way {
+	w := &walker{layouts: map[string]layout{}, hosts: hosts}
+	for name, want := range hosts {
+		w.layouts[name] = lay(want, Observed{State: State{Host: NewSpace()}})
+	}
+	w.send(host, port, p)
+	return w.way
+}
+
+type walker struct {
+	hosts   map[string]Desired
+	layouts map[string]layout
+	packet  seen
+	at      string // name of the host
+	way     Way
+}
+
+func (w *walker) note(where, format string, args ...any) {
+	w.way.Hops = append(w.way.Hops, Hop{w.at, where, fmt.Sprintf(format, args...)})
+}
+
+// drop ends the packet, ungranted.
+func (w *walker) drop(where, format string, args ...any) {
+	w.note(where, format, args...)
+	w.way.End = fmt.Sprintf(format, args...)
+}
+
+// arrive ends it where it was to go.
+func (w *walker) arrive(where, format string, args ...any) {
+	w.drop(where, format, args...)
+	w.way.Passes = true
+}
+
+// send is what the guest does: it asks for the next hop's MAC, and sends.
+func (w *walker) send(host, port string, p Packet) {
+	w.at = host
+	n, from, ok := findPort(w.hosts[host], port)
+	if !ok || !from.Local {
+		w.drop("port "+port, "it is not on the host")
+		return
+	}
+	tap := Tap(port)
+	mac, _ := macOf(from.MAC)
+	to, via, ok := resolve(n, from, p.Dest)
+	if !ok {
+		w.drop("link "+tap, "nobody answers for %s, and there is no way to it", via)
+		return
+	}
+	w.packet = seen{state: "new", fields: headers(from.Address, p)}
+	w.packet.fields[EtherSource], w.packet.fields[EtherDest] = mac.String(), to.String()
+	w.note("link "+tap, "the guest sends to %s, which is %s", via, to)
+	w.bridge(tap)
+}
+
+func findPort(d Desired, id string) (Network, Port, bool) {
+	for _, n := range d.Networks {
+		for _, p := range n.Ports {
+			if p.ID == id {
+				return n, p, true
+			}
+		}
+	}
+	return Network{}, Port{}, false
+}
+
+// resolve finds the MAC that a guest sends to, and of whom it is.
+func resolve(n Network, from Port, dest netip.Addr) (to MAC, via netip.Addr, ok bool) {
+	for _, s := range n.Subnets {
+		if !s.CIDR.Contains(from.Address) {
+			continue
+		}
+		if !s.CIDR.Contains(dest) || dest == s.Gateway {
+			return gatewayMAC(), s.Gateway, s.Gateway.IsValid()
+		}
+		for _, p := range n.Ports {
+			if p.Address == dest {
+				to, ok = macOf(p.MAC)
+				return to, dest, ok
+			}
+		}
+	}
+	return to, dest, false
+}
+
+// headers are the fields of a packet above Ethernet.
+func headers(source netip.Addr, p Packet) map[Field]string {
+	f := map[Field]string{}
+	if p.Dest.Is4() {
+		f[EtherType], f[IPSource], f[IPDest] = "ip", source.String(), p.Dest.String()
+	} else {
+		f[EtherType] = "ip6"
+	}
+	port := strconv.Itoa(int(p.DestPort))
+	switch p.Protocol {
+	case TCP:
+		f[TCPDest] = port
+	case UDP:
+		f[UDPSource], f[UDPDest] = ephemeral, port
+	case Ping:
+		f[ICMPType] = "echo-request"
+	}
+	return f
+}
+
+func (w *walker) dest() netip.Addr {
+	a, _ := netip.ParseAddr(w.packet.fields[IPDest])
+	return a
+}
+
+// judge asks the rules of a namespace at a hook, and tells whether the packet goes on.
+func (w *walker) judge(namespace string, f Family, hook string) bool {
+	v := judge(w.layouts[w.at].tables[namespace], f, hook, &w.packet, func(j judgement) {
+		if j.rule == nil && j.verdict == accept {
+			return // nothing was said of it
+		}
+		why := "the chain's policy"
+		if j.rule != nil {
+			why = j.rule.String()
+		}
+		at := fmt.Sprintf("table %s %s, chain %s", j.table.Family, j.table.Name, j.chain)
+		if namespace != "" {
+			at = namespace + ", " + at
+		}
+		if w.note(at, "%s: %s", j.verdict, why); j.verdict == drop {
+			w.way.End = fmt.Sprintf("dropped by %s: %s", at, why)
+		}
+	})
+	return v == accept
+}
+
+// bridge follows a frame that enters a bridge of the host by one of its ports.
+func (w *walker) bridge(in string) {
+	if len(w.way.Hops) > mostHops {
+		w.drop("link "+in, "it goes round")
+		return
+	}
+	l := w.layouts[w.at]
+	link := l.Host.Links[in]
+	f := w.packet.fields
+	f[InLink] = in
+	delete(f, OutLink)
+	if !w.judge("", FamilyBridge, "prerouting") {
+		return
+	}
+	mac := f[EtherDest]
+	out := ""
+	for k, to := range l.Host.Forwards {
+		if k.Bridge == link.Bridge && k.MAC.String() == mac {
+			out = to
+		}
+	}
+	if out == "" || out == in && !link.Port.Hairpin {
+		w.drop("bridge "+link.Bridge, "no other port of it has %s, and nothing is flooded", mac)
+		return
+	}
+	f[OutLink] = out
+	w.note("bridge "+link.Bridge, "%s is at %s", mac, out)
+	if !w.judge("", FamilyBridge, "forward") || !w.judge("", FamilyBridge, "postrouting") {
+		return
+	}
+	switch to := l.Host.Links[out]; to.Kind {
+	case KindTap:
+		w.tap(out)
+	case KindVXLAN:
+		w.tunnel(out)
+	default:
+		router, inside, _ := strings.Cut(to.Peer, "/")
+		w.router(router, inside)
+	}
+}
+
+// tap ends a packet at a guest, which takes what is for its MAC and address.
+func (w *walker) tap(tap string) {
+	for _, n := range w.hosts[w.at].Networks {
+		for _, p := range n.Ports {
+			if Tap(p.ID) != tap {
+				continue
+			}
+			if p.Address != w.dest() {
+				w.drop("link "+tap, "the guest of port %s is not %s", p.ID, w.dest())
+				return
+			}
+			w.way.Port = p.ID
+			w.arrive("link "+tap, "it arrives at port %s", p.ID)
+			return
+		}
+	}
+	w.drop("link "+tap, "no port has it")
+}
+
+// tunnel follows a frame to the host at the other end.
+func (w *walker) tunnel(device string) {
+	l := w.layouts[w.at]
+	var to netip.Addr
+	for k, host := range l.Host.Tunnels {
+		if k.Link == device && k.MAC.String() == w.packet.fields[EtherDest] {
+			to = host
+		}
+	}
+	other := ""
+	for _, name := range slices.Sorted(maps.Keys(w.hosts)) {
+		if w.hosts[name].Underlay == to {
+			other = name
+		}
+	}
+	if other == "" {
+		w.drop("link "+device, "%s is at no host that is known", w.packet.fields[EtherDest])
+		return
+	}
+	w.note("link "+device, "it goes through the tunnel to %s", to)
+	from := w.hosts[w.at].Underlay
+	w.at = other
+	inner := w.packet
+	w.packet = seen{state: "untracked", fields: headers(from, Packet{Dest: to, Protocol: UDP, DestPort: VXLANPort})}
+	w.packet.fields[InLink] = uplinkName
+	ok := w.judge("", FamilyInet, "input")
+	w.packet = inner
+	if !ok {
+		return
+	}
+	if _, ok := w.layouts[other].Host.Links[device]; !ok {
+		w.drop("link "+device, "the network is not on this host")
+		return
+	}
+	w.bridge(device)
+}
+
+// uplinkName stands for the links of the host that are not ours.
+const uplinkName = "uplink"
+
+// router follows a packet that enters a router.
+func (w *walker) router(namespace, in string) {
+	x := w.layouts[w.at].Routers[namespace]
+	out, next, ok := w.route(namespace, x, in)
+	if !ok {
+		return
+	}
+	if out == "" {
+		w.drop(namespace, "it has no route to %s", w.dest())
+		return
+	}
+	w.leave(namespace, x, out)
+	if w.way.End != "" {
+		return
+	}
+	link := x.Links[out]
+	f := w.packet.fields
+	f[EtherSource] = link.MAC.String()
+	_, outside, _ := strings.Cut(link.Peer, "/")
+	if out == UplinkLink {
+		w.host(outside)
+		return
+	}
+	mac, there := x.Neighbours[NeighbourKey{out, next}]
+	if !there {
+		w.drop(namespace, "nobody has the address %s", next)
+		return
+	}
+	f[EtherDest] = mac.String()
+	w.bridge(outside)
+}
+
+// route asks where a packet goes that enters a namespace; false when it ends there.
+func (w *walker) route(namespace string, x Space, in string) (out string, next netip.Addr, ok bool) {
+	f := w.packet.fields
+	f[InLink] = in
+	delete(f, OutLink)
+	if !w.judge(namespace, FamilyInet, "prerouting") {
+		return "", next, false
+	}
+	dest := w.dest()
+	out, next, own := x.way(dest)
+	if namespace == "" && dest == w.hosts[w.at].Underlay {
+		own = true
+	}
+	if own {
+		if w.judge(namespace, FamilyInet, "input") {
+			w.arrive(cmp.Or(namespace, "host"), "it is for %s itself", dest)
+		}
+		return "", next, false
+	}
+	if namespace == "" && out == "" {
+		out = uplinkName
+	}
+	if out != "" {
+		f[OutLink] = out
+		w.note(cmp.Or(namespace, "host"), "%s is routed to %s", dest, out)
+		if !w.judge(namespace, FamilyInet, "forward") {
+			return "", next, false
+		}
+	}
+	return out, next, true
+}
+
+// leave asks the rules behind routing, and translates.
+func (w *walker) leave(namespace string, x Space, out string) {
+	w.packet.source = ""
+	if !w.judge(namespace, FamilyInet, "postrouting") || w.packet.source == "" {
+		return
+	}
+	as := w.packet.source
+	if as == masqueraded {
+		as = w.hosts[w.at].Underlay.String()
+		for k := range x.Addresses {
+			if k.Link == out {
+				as = k.Address.Addr().String()
+			}
+		}
+	}
+	w.note(cmp.Or(namespace, "host"), "its source %s becomes %s", w.packet.fields[IPSource], as)
+	w.packet.fields[IPSource] = as
+}
+
+// way looks an address up among what a namespace has and knows: the longest
+// prefix decides. own: it is one of its own addresses.
+func (x Space) way(dest netip.Addr) (out string, next netip.Addr, own bool) {
+	best := -1
+	for k := range x.Addresses {
+		if k.Address.Addr() == dest {
+			return k.Link, dest, true
+		}
+		if k.Address.Masked().Contains(dest) && k.Address.Bits() > best {
+			best, out, next = k.Address.Bits(), k.Link, dest
+		}
+	}
+	for to, r := range x.Routes {
+		if to.Contains(dest) && to.Bits() > best {
+			best, out, next = to.Bits(), r.Link, r.Via
+			if !next.IsValid() {
+				next = dest
+			}
+		}
+	}
+	return out, next, false
+}
+
+// host follows a packet that comes out of a router.
+func (w *walker) host(cable string) {
+	x := w.layouts[w.at].Host
+	out, _, ok := w.route("", x, cable)
+	if !ok {
+		return
+	}
+	w.leave("", x, out)
+	switch {
+	case w.way.End != "":
+	case out == uplinkName:
+		w.arrive("host", "it leaves the cloud as %s", w.packet.fields[IPSource])
+	default:
+		router, inside, _ := strings.Cut(x.Links[out].Peer, "/")
+		w.router(router, inside)
+	}
+}

@@ -1,0 +1,50 @@
+package network
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// rooms are two hosts of the network blue.
+func rooms() map[string]Desired {
+	one, two := blue(), blue()
+	two.Underlay = netip.MustParseAddr("192.0.2.2")
+	ports := two.Networks[0].Ports
+	ports[0].Local, ports[0].Underlay = false, one.Underlay
+	ports[1].Local, ports[1].Underlay = true, netip.Addr{}
+	return map[string]Desired{"one": one, "two": two}
+}
+
+func TestTrace_golden(t *testing.T) {
+	a := netip.MustParseAddr
+	for _, c := range []struct {
+		name   string
+		packet Packet
+		change func(map[string]Desired)
+	}{
+		{"to another subnet", Packet{a("10.0.2.10"), TCP, 443}, nil},
+		{"to the world", Packet{a("203.0.113.1"), TCP, 443}, nil},
+		{"to the gateway", Packet{a("10.0.1.1"), Ping, 0}, nil},
+		{"to the metadata", Packet{a("169.254.169.254"), TCP, 80}, nil},
+		{"to the host", Packet{a("192.0.2.1"), TCP, 22}, nil},
+		{"to another host", Packet{a("192.0.2.2"), TCP, 22}, nil},
+		{"to a tunnel", Packet{a("203.0.113.1"), UDP, VXLANPort}, nil},
+		{"as a DHCP server", Packet{a("10.0.2.10"), UDP, 68}, nil},
+		{"to nobody", Packet{a("10.0.1.99"), Ping, 0}, nil},
+		{"to nobody in another subnet", Packet{a("10.0.2.99"), Ping, 0}, nil},
+		{"to a host without the network", Packet{a("10.0.2.10"), Ping, 0}, func(h map[string]Desired) { d := h["two"]; d.Networks = nil; h["two"] = d }},
+	} {
+		hosts := rooms()
+		if c.change != nil {
+			c.change(hosts)
+		}
+		way := Trace(hosts, "one", "prt_aaaaaaaaaaaa", c.packet)
+		var s strings.Builder
+		for _, h := range way.Hops {
+			s.WriteString(h.String() + "\n")
+		}
+		s.WriteString(map[bool]string{true: "passes", false: "dropped"}[way.Passes] + ": " + way.End + "\n")
+		golden(t, "trace-"+strings.ReplaceAll(c.name, " ", "-"), s.String())
+	}
+}
