@@ -1,11 +1,7 @@
 package agent
 
 import (
-	"fmt"
-	"net"
 	"net/netip"
-	"slices"
-	"strings"
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/network"
@@ -17,60 +13,11 @@ type Underlay struct {
 	MTU     int // of the interface that holds it
 }
 
-// vxlanOverhead is what a tunnel adds to a guest's packet, in bytes: the outer
-// IPv4, UDP and VXLAN headers, and the guest's Ethernet header.
-const vxlanOverhead = 20 + 8 + 8 + 14
+// GuestMTU is what guests of a network may send that asks for so much.
+func (u Underlay) GuestMTU(asked int) int { return network.GuestMTU(u.MTU, asked) }
 
-// networkDesired turns what the control plane says of networks and ports into
-// what the host's network is to be. A port that cannot be understood is left
-// out and named in the error; the rest holds.
 func networkDesired(u Underlay, want api.HostDesired) (network.Desired, error) {
-	d := network.Desired{Underlay: u.Address, UnderlayMTU: u.MTU}
-	ports := map[string][]network.Port{}
-	var bad []string
-	for _, p := range want.Ports {
-		mac, err := net.ParseMAC(p.MAC)
-		if err != nil || !p.Address.IsValid() || !p.Local && !p.Underlay.IsValid() {
-			bad = append(bad, p.ID)
-			continue
-		}
-		q := network.Port{ID: p.ID, MAC: mac, Address: p.Address, Local: p.Local, Also: p.Also, Instance: p.Instance, Hostname: p.Hostname}
-		if !p.Local {
-			q.Underlay, q.Tap = p.Underlay, p.Incoming
-			q.Leaving = p.Incoming && want.Instances[p.Instance].Outgoing != nil
-		}
-		ports[p.Network] = append(ports[p.Network], q)
-	}
-	for _, n := range want.Networks {
-		ps := ports[n.ID]
-		slices.SortFunc(ps, func(a, b network.Port) int { return strings.Compare(a.ID, b.ID) })
-		d.Networks = append(d.Networks, network.Network{ID: n.ID, VNI: n.VNI, MTU: u.GuestMTU(n.MTU), Subnets: subnets(n), Ports: ps})
-	}
-	slices.SortFunc(d.Networks, func(a, b network.Network) int { return int(a.VNI) - int(b.VNI) })
-	if len(bad) > 0 {
-		slices.Sort(bad)
-		return d, fmt.Errorf("ports %s lack a MAC, an address or the address of their host", strings.Join(bad, ", "))
-	}
-	return d, nil
-}
-
-func subnets(n api.HostNetwork) []network.Subnet {
-	var out []network.Subnet
-	for id, s := range n.Subnets {
-		out = append(out, network.Subnet{ID: id, CIDR: s.CIDR, Gateway: s.Gateway, DNSServers: s.DNSServers})
-	}
-	slices.SortFunc(out, func(a, b network.Subnet) int { return strings.Compare(a.ID, b.ID) })
-	return out
-}
-
-// GuestMTU is what guests of a network may send: what was asked for (0: the
-// most there is), and at most what fits the underlay.
-func (u Underlay) GuestMTU(asked int) int {
-	fits := u.MTU - vxlanOverhead
-	if asked == 0 || asked > fits {
-		return fits
-	}
-	return asked
+	return network.FromHost(u.Address, u.MTU, want)
 }
 
 // equalNetworks tells whether two desired networks are the same.

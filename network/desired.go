@@ -1,0 +1,67 @@
+package network
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/cairn-cloud/cairn/api"
+)
+
+// vxlanOverhead is what a tunnel adds to a guest's packet, in bytes: the outer
+// IPv4, UDP and VXLAN headers, and the guest's Ethernet header.
+const vxlanOverhead = 20 + 8 + 8 + 14
+
+// FromHost turns what the control plane says of networks and ports into what the
+// host's network is to be. mtu is of the interface that holds the underlay address. A port that cannot be understood is left
+// out and named in the error; the rest holds.
+func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, error) {
+	d := Desired{Underlay: underlay, UnderlayMTU: mtu}
+	ports := map[string][]Port{}
+	var bad []string
+	for _, p := range want.Ports {
+		mac, err := net.ParseMAC(p.MAC)
+		if err != nil || !p.Address.IsValid() || !p.Local && !p.Underlay.IsValid() {
+			bad = append(bad, p.ID)
+			continue
+		}
+		q := Port{ID: p.ID, MAC: mac, Address: p.Address, Local: p.Local, Also: p.Also, Instance: p.Instance, Hostname: p.Hostname}
+		if !p.Local {
+			q.Underlay, q.Tap = p.Underlay, p.Incoming
+			q.Leaving = p.Incoming && want.Instances[p.Instance].Outgoing != nil
+		}
+		ports[p.Network] = append(ports[p.Network], q)
+	}
+	for _, n := range want.Networks {
+		ps := ports[n.ID]
+		slices.SortFunc(ps, func(a, b Port) int { return strings.Compare(a.ID, b.ID) })
+		d.Networks = append(d.Networks, Network{ID: n.ID, VNI: n.VNI, MTU: GuestMTU(mtu, n.MTU), Subnets: subnets(n), Ports: ps})
+	}
+	slices.SortFunc(d.Networks, func(a, b Network) int { return int(a.VNI) - int(b.VNI) })
+	if len(bad) > 0 {
+		slices.Sort(bad)
+		return d, fmt.Errorf("ports %s lack a MAC, an address or the address of their host", strings.Join(bad, ", "))
+	}
+	return d, nil
+}
+
+func subnets(n api.HostNetwork) []Subnet {
+	var out []Subnet
+	for id, s := range n.Subnets {
+		out = append(out, Subnet{ID: id, CIDR: s.CIDR, Gateway: s.Gateway, DNSServers: s.DNSServers})
+	}
+	slices.SortFunc(out, func(a, b Subnet) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// GuestMTU is what guests of a network may send: what was asked for (0: the
+// most there is), and at most what fits the underlay.
+func GuestMTU(underlay, asked int) int {
+	fits := underlay - vxlanOverhead
+	if asked == 0 || asked > fits {
+		return fits
+	}
+	return asked
+}
