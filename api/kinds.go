@@ -90,6 +90,8 @@ var Kinds = []Kind{
 	networkKind,
 	subnetKind,
 	portKind,
+	externalNetworkKind,
+	floatingIPKind,
 	instanceKind,
 	hostKind,
 	joinTokenKind,
@@ -99,19 +101,21 @@ var Kinds = []Kind{
 
 // The names of the kinds that the code itself speaks of.
 const (
-	KindProject      = "project"
-	KindToken        = "token"
-	KindInstanceType = "instance-type"
-	KindImage        = "image"
-	KindSSHKey       = "ssh-key"
-	KindNetwork      = "network"
-	KindSubnet       = "subnet"
-	KindPort         = "port"
-	KindInstance     = "instance"
-	KindHost         = "host"
-	KindJoinToken    = "join-token"
-	KindEvent        = "event"
-	KindOperation    = "operation"
+	KindProject         = "project"
+	KindToken           = "token"
+	KindInstanceType    = "instance-type"
+	KindImage           = "image"
+	KindSSHKey          = "ssh-key"
+	KindNetwork         = "network"
+	KindSubnet          = "subnet"
+	KindPort            = "port"
+	KindExternalNetwork = "external-network"
+	KindFloatingIP      = "floating-ip"
+	KindInstance        = "instance"
+	KindHost            = "host"
+	KindJoinToken       = "join-token"
+	KindEvent           = "event"
+	KindOperation       = "operation"
 )
 
 // KindByName finds a kind by its singular or plural name.

@@ -78,6 +78,8 @@ const (
 	StateGone        State = "gone" // nothing of it is left on its host
 	StateActive      State = "active"
 	StateDown        State = "down"
+	StateAttached    State = "attached" // a floating IP that leads to a port
+	StateDetached    State = "detached" // one that leads nowhere
 )
 
 // Status is the head of every kind's status.

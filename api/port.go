@@ -23,7 +23,8 @@ type PortSpec struct {
 // PortStatus is what is seen of a port.
 type PortStatus struct {
 	Status
-	Host string `json:"host,omitempty" doc:"ID of the host where the port is up."`
+	Host        string       `json:"host,omitempty" doc:"ID of the host where the port is up."`
+	FloatingIPs []netip.Addr `json:"floating_ips,omitempty" doc:"Floating IPs that its host has put into place."`
 }
 
 var portKind = kind[Port](Kind{

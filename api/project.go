@@ -15,13 +15,14 @@ type ProjectSpec struct {
 
 // Quota limits what a project may use.
 type Quota struct {
-	Instances int64 `json:"instances,omitempty" minimum:"0" doc:"Default 100."`
-	VCPUs     int64 `json:"vcpus,omitempty" minimum:"0" doc:"Default 400."`
-	MemoryMiB int64 `json:"memory_mib,omitempty" minimum:"0" doc:"Default 819200."`
-	DiskGiB   int64 `json:"disk_gib,omitempty" minimum:"0" doc:"Root disks. Default 10000."`
-	Networks  int64 `json:"networks,omitempty" minimum:"0" doc:"Default 50."`
-	Ports     int64 `json:"ports,omitempty" minimum:"0" doc:"Default 1000."`
-	ImageGiB  int64 `json:"image_gib,omitempty" minimum:"0" doc:"Stored image bytes. Default 500."`
+	Instances   int64 `json:"instances,omitempty" minimum:"0" doc:"Default 100."`
+	VCPUs       int64 `json:"vcpus,omitempty" minimum:"0" doc:"Default 400."`
+	MemoryMiB   int64 `json:"memory_mib,omitempty" minimum:"0" doc:"Default 819200."`
+	DiskGiB     int64 `json:"disk_gib,omitempty" minimum:"0" doc:"Root disks. Default 10000."`
+	Networks    int64 `json:"networks,omitempty" minimum:"0" doc:"Default 50."`
+	Ports       int64 `json:"ports,omitempty" minimum:"0" doc:"Default 1000."`
+	FloatingIPs int64 `json:"floating_ips,omitempty" minimum:"0" doc:"Default 50."`
+	ImageGiB    int64 `json:"image_gib,omitempty" minimum:"0" doc:"Stored image bytes. Default 500."`
 }
 
 // ProjectStatus is what is seen of a project.
@@ -48,7 +49,7 @@ func (p *Project) Default() {
 		v   *int64
 		def int64
 	}{
-		{&q.Instances, 100}, {&q.VCPUs, 400}, {&q.MemoryMiB, 819200}, {&q.DiskGiB, 10000}, {&q.Networks, 50}, {&q.Ports, 1000}, {&q.ImageGiB, 500},
+		{&q.Instances, 100}, {&q.VCPUs, 400}, {&q.MemoryMiB, 819200}, {&q.DiskGiB, 10000}, {&q.Networks, 50}, {&q.Ports, 1000}, {&q.FloatingIPs, 50}, {&q.ImageGiB, 500},
 	} {
 		if *d.v == 0 {
 			*d.v = d.def
@@ -73,7 +74,7 @@ func (p *Project) Claims() Claims {
 }
 
 // QuotaNames are the names of what a quota counts.
-var QuotaNames = []string{"instances", "vcpus", "memory_mib", "disk_gib", "networks", "ports", "image_gib"}
+var QuotaNames = []string{"instances", "vcpus", "memory_mib", "disk_gib", "networks", "ports", "floating_ips", "image_gib"}
 
 // Limit returns the limit of that name.
 func (q Quota) Limit(name string) int64 {
@@ -90,6 +91,8 @@ func (q Quota) Limit(name string) int64 {
 		return q.Networks
 	case "ports":
 		return q.Ports
+	case "floating_ips":
+		return q.FloatingIPs
 	case "image_gib":
 		return q.ImageGiB
 	}

@@ -84,11 +84,12 @@ func reserved(c netip.Prefix) string {
 
 // LastAddr returns the last address of a prefix: in IPv4, the broadcast address.
 func LastAddr(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	for i := p.Bits(); i < 32; i++ {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < 8*len(b); i++ {
 		b[i/8] |= 1 << (7 - i%8)
 	}
-	return netip.AddrFrom4(b)
+	last, _ := netip.AddrFromSlice(b)
+	return last
 }
 
 // Claims implements Object. The count on the network orders the creation of

@@ -15,6 +15,7 @@ const (
 	reasonChanged  = "Changed"
 	reasonDeleting = "Deleting"
 	reasonDeleted  = "Deleted"
+	reasonDetached = "Detached"
 )
 
 // eventAbout makes an event that lacks its ID, which completeEvents gives.

@@ -61,6 +61,7 @@ func withInstance(c store.Change, v api.View, i *api.Instance, now time.Time) st
 		case !ok:
 		case old.Spec.Owned:
 			c.Delete = append(c.Delete, old)
+			c = freed(c, v, old.ID, now)
 		default:
 			p := api.Clone(old)
 			p.Spec.Instance = ""

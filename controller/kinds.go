@@ -45,6 +45,8 @@ var Kinds = []Kind{
 	networkKind,
 	subnetKind,
 	portKind,
+	externalNetworkKind,
+	floatingIPKind,
 	instanceKind,
 	hostKind,
 	joinTokenKind,

@@ -36,7 +36,7 @@ func (s shown) List(kind, project, after string) iter.Seq[api.Object] {
 }
 
 func presented(kind string) bool {
-	return kind == api.KindHost || kind == api.KindProject || kind == api.KindInstance
+	return kind == api.KindHost || kind == api.KindProject || kind == api.KindInstance || kind == api.KindExternalNetwork
 }
 
 func hostState(v api.View, h *api.Host) api.State {
@@ -77,6 +77,10 @@ func present(v api.View, o api.Object) api.Object {
 		p := *o
 		p.Status.Usage = v.Used(api.QuotaKey(p.ID))
 		return &p
+	case *api.ExternalNetwork:
+		n := *o
+		n.Status.Given = v.Used(api.GivenKey(n.ID))
+		return &n
 	case *api.Instance:
 		moves := o.Placement.Target != nil && o.Status.State == api.StateRunning
 		silent := o.Placement.Host != "" && !v.Alive(o.Placement.Host)

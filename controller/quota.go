@@ -7,7 +7,7 @@ import (
 )
 
 // quotaFields says which field of an instance asks for what a quota counts.
-var quotaFields = map[string]string{"vcpus": "spec.type", "memory_mib": "spec.type", "disk_gib": "spec.type", "ports": "spec.nics", "image_gib": "spec.size_bytes"}
+var quotaFields = map[string]string{"vcpus": "spec.type", "memory_mib": "spec.type", "disk_gib": "spec.type", "ports": "spec.nics", "floating_ips": "", "image_gib": "spec.size_bytes"}
 
 // quotaDeltas is what the change adds to each project's usage.
 func (a *admission) quotaDeltas() map[string]map[string]int64 {

@@ -10,16 +10,18 @@ import (
 
 // samples are bodies that create one resource of each kind that can be created.
 var samples = map[string]string{
-	api.KindProject:      `{"name":"x"}`,
-	api.KindToken:        `{"name":"x","spec":{"role":"viewer"}}`,
-	api.KindInstanceType: `{"name":"x","spec":{"vcpus":1,"memory_mib":512,"disk_gib":5}}`,
-	api.KindImage:        `{"name":"x","spec":{"source_url":"https://example.org/x.qcow2"}}`,
-	api.KindSSHKey:       `{"name":"x","spec":{"public_key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA me"}}`,
-	api.KindNetwork:      `{"name":"x"}`,
-	api.KindSubnet:       `{"name":"x","spec":{"network":"n","cidr":"10.0.0.0/24"}}`,
-	api.KindPort:         `{"name":"x","spec":{"network":"n","address":"10.0.0.7","mac":"02:00:00:00:00:01"}}`,
-	api.KindInstance:     `{"name":"x","spec":{"type":"small","image":"debian","nics":[{"network":"n"}]}}`,
-	api.KindJoinToken:    `{"name":"x"}`,
+	api.KindProject:         `{"name":"x"}`,
+	api.KindToken:           `{"name":"x","spec":{"role":"viewer"}}`,
+	api.KindInstanceType:    `{"name":"x","spec":{"vcpus":1,"memory_mib":512,"disk_gib":5}}`,
+	api.KindImage:           `{"name":"x","spec":{"source_url":"https://example.org/x.qcow2"}}`,
+	api.KindSSHKey:          `{"name":"x","spec":{"public_key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA me"}}`,
+	api.KindNetwork:         `{"name":"x"}`,
+	api.KindSubnet:          `{"name":"x","spec":{"network":"n","cidr":"10.0.0.0/24"}}`,
+	api.KindPort:            `{"name":"x","spec":{"network":"n","address":"10.0.0.7","mac":"02:00:00:00:00:01"}}`,
+	api.KindExternalNetwork: `{"name":"x","spec":{"pools":["203.0.113.0/24"]}}`,
+	api.KindFloatingIP:      `{"name":"x","spec":{"external_network":"e","address":"203.0.113.7"}}`,
+	api.KindInstance:        `{"name":"x","spec":{"type":"small","image":"debian","nics":[{"network":"n"}]}}`,
+	api.KindJoinToken:       `{"name":"x"}`,
 }
 
 // path is where a kind's resources are for the project p.

@@ -11,8 +11,8 @@ type ProblemDoc struct {
 // Problems lists every code that a client can meet, in order of code. It is
 // the page /docs/problems, to which the type of every problem points.
 var Problems = []ProblemDoc{
-	{"address_out_of_range", 422, "The address is in none of the subnets in question.", "Leave it out for a free one."},
-	{"address_taken", 409, "The address is held by another port.", "Leave it out for a free one."},
+	{"address_out_of_range", 422, "The address is in none of the subnets or pools in question.", "Leave it out for a free one."},
+	{"address_taken", 409, "The address is held by another port or floating IP.", "Leave it out for a free one."},
 	{"already_migrating", 409, "The instance is being moved.", "Wait until the move has ended, or cancel it."},
 	{"architecture_mismatch", 422, "The image and the instance type are of different architectures.", "Choose an image and a type of one architecture."},
 	{"being_deleted", 409, "The resource is being deleted and cannot be changed.", "Wait until it is gone, then make a new one."},
@@ -64,7 +64,9 @@ var Problems = []ProblemDoc{
 	{"not_placed", 409, "The instance is on no host yet, so it has no console and cannot be moved.", "Wait until it runs; its placement says why it does not."},
 	{"not_running", 409, "Only what runs is moved.", "Wait until it runs; its conditions say why it does not."},
 	{"not_your_host", 403, "A host's certificate opens only that host's own routes.", "Use a token, or the right certificate."},
-	{"port_in_use", 409, "The port is a NIC of an instance.", "Choose a port that no instance has."},
+	{"pool_exhausted", 409, "All addresses of the external network are given.", "Delete floating IPs that nobody needs, or ask a cloud administrator for more addresses."},
+	{"pool_overlap", 409, "The pool overlaps one of another external network.", "Choose addresses beside it."},
+	{"port_in_use", 409, "The port is a NIC of an instance, or has a floating IP.", "Choose another port, or detach what it has."},
 	{"precondition_failed", 412, "The resource was changed since you read it.", "Get it again and repeat the change."},
 	{"protected", 409, "The resource is protected against deletion.", "Set protected to false first, if you mean it."},
 	{"quota_exceeded", 409, "The project may not use that much.", "Delete something, or ask a cloud administrator to raise the quota."},

@@ -121,7 +121,7 @@ func claimed(u api.Unique) string {
 	if i := strings.LastIndexByte(value, '/'); i >= 0 {
 		value = value[i+1:]
 	}
-	if word, ok := map[string]string{"ip": "address", "mac": "MAC address", "vni": "VNI"}[what]; ok {
+	if word, ok := map[string]string{"ip": "address", "floating": "address", "mac": "MAC address", "vni": "VNI"}[what]; ok {
 		what = word
 	}
 	return fmt.Sprintf("the %s %q", what, value)
