@@ -519,8 +519,8 @@ func testDesired(is ...api.HostInstance) api.HostDesired {
 		d.Instances[i.ID] = i
 		for _, p := range i.Ports {
 			d.Ports[p] = api.HostPort{
-				ID: p, Network: "net_a", Subnet: "sub_a", Instance: i.ID, Hostname: i.Name, Local: true, Generation: 1,
-				MAC: fmt.Sprintf("02:00:00:00:00:%02x", n+1), Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n + 2)}),
+				ID: p, Network: "net_a", Instance: i.ID, Hostname: i.Name, Local: true, Generation: 1,
+				MAC: fmt.Sprintf("02:00:00:00:00:%02x", n+1), Addresses: []api.PortAddress{{Subnet: "sub_a", Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n + 2)})}},
 			}
 		}
 	}

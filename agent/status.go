@@ -27,7 +27,9 @@ func instanceStatus(want api.HostDesired, have Observed, id, host string, before
 	s.ObservedGeneration = w.Generation
 	for _, p := range w.Ports {
 		if port, ok := want.Ports[p]; ok {
-			s.Addresses = append(s.Addresses, port.Address.String())
+			for _, a := range port.Addresses {
+				s.Addresses = append(s.Addresses, a.Address.String())
+			}
 		}
 	}
 	if defined {

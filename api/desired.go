@@ -85,15 +85,14 @@ type HostSubnet struct {
 // HostPort is an entry in the map of a network: every placed port of every
 // network that has a port on the host, wherever that port is.
 type HostPort struct {
-	ID       string     `json:"id"`
-	Network  string     `json:"network"`
-	Subnet   string     `json:"subnet"`
-	Instance string     `json:"instance"`
-	Hostname string     `json:"hostname"` // of the instance
-	MAC      string     `json:"mac"`
-	Address  netip.Addr `json:"address"`
-	Local    bool       `json:"local,omitempty"`   // on this host
-	Underlay netip.Addr `json:"underlay,omitzero"` // address of the host where it is
+	ID        string        `json:"id"`
+	Network   string        `json:"network"`
+	Instance  string        `json:"instance"`
+	Hostname  string        `json:"hostname"` // of the instance
+	MAC       string        `json:"mac"`
+	Addresses []PortAddress `json:"addresses"`
+	Local     bool          `json:"local,omitempty"`   // on this host
+	Underlay  netip.Addr    `json:"underlay,omitzero"` // address of the host where it is
 	// Incoming: its instance is to come to this host. It has a tap here already,
 	// and is reached at Underlay until its instance has arrived.
 	Incoming bool `json:"incoming,omitempty"`

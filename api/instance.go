@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 )
 
@@ -50,13 +49,11 @@ const (
 	OnHostLossRecreate OnHostLoss = "recreate"
 )
 
-// NIC asks for a network interface: a port that exists, or a new one in a
-// network or subnet.
+// NIC asks for a network interface: a port that exists, or a new one in a network.
 type NIC struct {
-	Network string     `json:"network,omitempty" doc:"ID or name."`
-	Subnet  string     `json:"subnet,omitempty" doc:"ID or name."`
-	Address netip.Addr `json:"address,omitempty,omitzero" doc:"Fixed address. Default: a free one." format:"ipv4"`
-	Port    string     `json:"port,omitempty" doc:"ID or name of a port that exists; without it one is made, and its ID is put here."`
+	Network   string        `json:"network,omitempty" doc:"ID or name. May be left out where a subnet is given."`
+	Addresses []PortAddress `json:"addresses,omitempty" doc:"Default: one of each family (IPv4, IPv6) that the network has." maxItems:"16"`
+	Port      string        `json:"port,omitempty" doc:"ID or name of a port that exists; without it one is made, and its ID is put here."`
 }
 
 // InstanceStatus is what is seen of an instance.
@@ -263,12 +260,10 @@ func (i *Instance) Validate() error {
 	}
 	for n, nic := range i.Spec.NICs {
 		at := fmt.Sprintf("spec.nics[%d]", n)
-		if nic.Port == "" && nic.Network == "" && nic.Subnet == "" {
+		if nic.Port == "" && nic.Network == "" && !namesSubnet(nic.Addresses) {
 			f.Add(at, "", "it names no port, no subnet and no network")
 		}
-		if nic.Address.IsValid() && !nic.Address.Is4() {
-			f.Add(at+".address", "give an IPv4 address", "%s is not IPv4", nic.Address)
-		}
+		validateAddresses(&f, at+".addresses", nic.Addresses)
 	}
 	f = append(f, validateLabels("spec.required_labels", i.Spec.RequiredLabels)...)
 	return f.Err()

@@ -1,23 +1,30 @@
 package api
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 )
 
-// Port is one NIC of an instance: an address and a MAC in a subnet.
+// Port is one NIC of an instance: a MAC, and addresses in the subnets of a network.
 type Port struct {
 	Resource[PortSpec, PortStatus]
 }
 
 // PortSpec is what is wanted of a port.
 type PortSpec struct {
-	Network  string     `json:"network,omitempty" doc:"ID or name of the network. May be left out where the subnet is given."`
-	Subnet   string     `json:"subnet,omitempty" doc:"ID or name of the subnet. May be left out where the network has one."`
-	Address  netip.Addr `json:"address,omitempty,omitzero" doc:"Default: a free one of the subnet." format:"ipv4"`
-	MAC      string     `json:"mac,omitempty" doc:"Unicast. Default: made by Cairn." example:"02:16:3e:4a:5b:6c" pattern:"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"`
-	Instance string     `json:"instance,omitempty" readOnly:"true" doc:"ID of the instance whose NIC it is."`
-	Owned    bool       `json:"owned,omitempty" readOnly:"true" doc:"It was made with its instance and goes with it."`
+	Network   string        `json:"network,omitempty" doc:"ID or name of the network. May be left out where a subnet is given."`
+	Addresses []PortAddress `json:"addresses,omitempty" doc:"Default: one of each family (IPv4, IPv6) that the network has." maxItems:"16"`
+	MAC       string        `json:"mac,omitempty" doc:"Unicast. Default: made by Cairn." example:"02:16:3e:4a:5b:6c" pattern:"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"`
+	Instance  string        `json:"instance,omitempty" readOnly:"true" doc:"ID of the instance whose NIC it is."`
+	Owned     bool          `json:"owned,omitempty" readOnly:"true" doc:"It was made with its instance and goes with it."`
+}
+
+// PortAddress is an address of a port. One of the two is enough to ask for it.
+type PortAddress struct {
+	Subnet  string     `json:"subnet,omitempty" doc:"ID or name. Default: the subnet of the network that the address is in."`
+	Address netip.Addr `json:"address,omitempty,omitzero" doc:"Default: a free one of the subnet." format:"ip"`
 }
 
 // PortStatus is what is seen of a port.
@@ -29,9 +36,9 @@ type PortStatus struct {
 
 var portKind = kind[Port](Kind{
 	Name: KindPort, Plural: "ports", IDPrefix: "prt", Scope: ScopeProject,
-	Doc:     "One NIC of an instance: an address and a MAC in a subnet.",
+	Doc:     "One NIC of an instance: a MAC, and addresses in the subnets of a network.",
 	States:  []State{StatePending, StateActive, StateDown},
-	Columns: []Column{{"ADDRESS", "spec.address"}, {"MAC", "spec.mac"}, {"NETWORK", "spec.network"}, {"INSTANCE", "spec.instance"}},
+	Columns: []Column{{"ADDRESSES", "spec.addresses.address"}, {"MAC", "spec.mac"}, {"NETWORK", "spec.network"}, {"INSTANCE", "spec.instance"}},
 })
 
 // Default implements Object.
@@ -40,12 +47,10 @@ func (p *Port) Default() {}
 // Validate implements Object.
 func (p *Port) Validate() error {
 	f := validateMeta(&p.Meta)
-	if p.Spec.Network == "" && p.Spec.Subnet == "" {
-		f.Add("spec.network", "give a network or a subnet", "a port is in a subnet")
+	if p.Spec.Network == "" && !namesSubnet(p.Spec.Addresses) {
+		f.Add("spec.network", "give a network or a subnet", "a port is in a network")
 	}
-	if p.Spec.Address.IsValid() && !p.Spec.Address.Is4() {
-		f.Add("spec.address", "give an IPv4 address", "%s is not IPv4", p.Spec.Address)
-	}
+	validateAddresses(&f, "spec.addresses", p.Spec.Addresses)
 	if p.Spec.MAC != "" {
 		if m, err := net.ParseMAC(p.Spec.MAC); err != nil || len(m) != 6 {
 			f.Add("spec.mac", "give six pairs of hexadecimal digits with colons", "%q is not a MAC address", p.Spec.MAC)
@@ -58,6 +63,29 @@ func (p *Port) Validate() error {
 	return f.Err()
 }
 
+// maxAddresses is how many addresses a port may have.
+const maxAddresses = 16
+
+func namesSubnet(as []PortAddress) bool {
+	return slices.ContainsFunc(as, func(a PortAddress) bool { return a.Subnet != "" })
+}
+
+func validateAddresses(f *Faults, at string, as []PortAddress) {
+	if len(as) > maxAddresses {
+		f.Add(at, "", "%d addresses are more than %d", len(as), maxAddresses)
+	}
+	for i, a := range as {
+		switch field := fmt.Sprintf("%s[%d]", at, i); {
+		case a.Subnet == "" && !a.Address.IsValid():
+			f.Add(field, "give a subnet, an address, or both", "it names neither a subnet nor an address")
+		case a.Address.Is4In6() || a.Address.Zone() != "":
+			f.Add(field+".address", "give it as 10.0.0.5 or fd00::5", "%s is no plain address", a.Address)
+		case a.Address.IsValid() && slices.ContainsFunc(as[:i], func(b PortAddress) bool { return b.Address == a.Address }):
+			f.Add(field+".address", "give each address once", "%s is given twice", a.Address)
+		}
+	}
+}
+
 // GatewayMAC is the MAC address of every network's gateway on every host.
 const GatewayMAC = "02:ca:1a:00:00:01"
 
@@ -66,15 +94,20 @@ func (p *Port) Claims() Claims {
 	c := Claims{
 		Unique: []Unique{
 			NameClaim(KindPort, &p.Meta),
-			{Key: AddressKey(p.Spec.Network, p.Spec.Address), Field: "spec.address", Code: "address_taken"},
 			{Key: "mac/" + p.Spec.Network + "/" + p.Spec.MAC, Field: "spec.mac", Code: "mac_taken"},
 		},
 		Counts: []Count{{Key: QuotaKey(p.Project), Amounts: map[string]int64{"ports": 1}}},
 		Refs: []Ref{
 			{Kind: KindProject, ID: p.Project, Field: "project"},
 			{Kind: KindNetwork, ID: p.Spec.Network, Field: "spec.network"},
-			{Kind: KindSubnet, ID: p.Spec.Subnet, Field: "spec.subnet"},
 		},
+	}
+	for i, a := range p.Spec.Addresses {
+		field := fmt.Sprintf("spec.addresses[%d]", i)
+		c.Unique = append(c.Unique, Unique{Key: AddressKey(p.Spec.Network, a.Address), Field: field + ".address", Code: "address_taken"})
+		if !slices.ContainsFunc(p.Spec.Addresses[:i], func(b PortAddress) bool { return b.Subnet == a.Subnet }) {
+			c.Refs = append(c.Refs, Ref{Kind: KindSubnet, ID: a.Subnet, Field: field + ".subnet"})
+		}
 	}
 	if p.Spec.Instance != "" {
 		c.Refs = append(c.Refs, Ref{Kind: KindInstance, ID: p.Spec.Instance, Field: "spec.instance"})

@@ -4,30 +4,28 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/cairn-cloud/cairn/api"
 )
 
-// givePort completes a new port: its network and subnet become IDs, and it gets
-// an address and a MAC. at is the path of the fields in the request, for problems.
+// givePort completes a new port: its network and subnets become IDs, and it gets
+// addresses and a MAC. at is the path of the fields in the request, for problems.
 func (a *admission) givePort(at string, p *api.Port) error {
-	subnets, err := a.subnetsFor(at, p)
+	asked, err := a.portNetwork(at, p)
 	if err != nil {
 		return err
 	}
-	if p.Spec.Address.IsValid() {
-		err = a.takeAddress(at+".address", p, subnets)
-	} else {
-		err = a.findAddress(at, p, subnets)
-	}
-	if err != nil {
+	if err := a.giveMAC(at+".mac", p); err != nil {
 		return err
 	}
-	return a.giveMAC(at+".mac", p)
+	p.Spec.Addresses = slices.Clone(p.Spec.Addresses) // the request's own stay as they were
+	return a.giveAddresses(at, p, asked)
 }
 
-// subnetsFor returns the subnets that the port may be in, and resolves its network.
-func (a *admission) subnetsFor(at string, p *api.Port) ([]*api.Subnet, error) {
+// portNetwork resolves the network of a port, and the subnets that its addresses
+// name: nil where one names none.
+func (a *admission) portNetwork(at string, p *api.Port) (asked []*api.Subnet, err error) {
 	if p.Spec.Network != "" {
 		n, err := a.resolve(api.KindNetwork, p.Project, at+".network", p.Spec.Network)
 		if err != nil {
@@ -35,37 +33,104 @@ func (a *admission) subnetsFor(at string, p *api.Port) ([]*api.Subnet, error) {
 		}
 		p.Spec.Network = n.GetMeta().ID
 	}
-	if p.Spec.Subnet != "" {
-		o, err := a.resolve(api.KindSubnet, p.Project, at+".subnet", p.Spec.Subnet)
+	for i, x := range p.Spec.Addresses {
+		if x.Subnet == "" {
+			asked = append(asked, nil)
+			continue
+		}
+		field := fmt.Sprintf("%s.addresses[%d].subnet", at, i)
+		o, err := a.resolve(api.KindSubnet, p.Project, field, x.Subnet)
 		if err != nil {
 			return nil, err
 		}
 		s := o.(*api.Subnet)
-		if p.Spec.Network != "" && p.Spec.Network != s.Spec.Network {
-			return nil, api.NewProblem(422, "invalid_value", at+".subnet", "leave out the network or the subnet", "subnet %s is in another network than %s", s.Name, a.describe(p.Spec.Network))
+		if p.Spec.Network == "" {
+			p.Spec.Network = s.Spec.Network
 		}
-		p.Spec.Network = s.Spec.Network
-		return []*api.Subnet{s}, nil
+		if p.Spec.Network != s.Spec.Network {
+			return nil, api.NewProblem(422, "invalid_value", field, "name subnets of one network", "subnet %s is in %s, and the port in %s", s.Name, a.describe(s.Spec.Network), a.describe(p.Spec.Network))
+		}
+		asked = append(asked, s)
 	}
+	return asked, nil
+}
+
+// subnetsOf returns the subnets of a network that ports may be in.
+func (a *admission) subnetsOf(field, network string) ([]*api.Subnet, error) {
 	var all []*api.Subnet
-	for r := range a.view.Referrers(api.KindSubnet, api.KindNetwork, p.Spec.Network) {
+	for r := range a.view.Referrers(api.KindSubnet, api.KindNetwork, network) {
 		if s := r.(*api.Subnet); !s.Deleting() {
 			all = append(all, s)
 		}
 	}
 	if len(all) == 0 {
-		return nil, api.NewProblem(422, "network_without_subnet", at+".network", "make a subnet in it first", "%s has no subnet, so there are no addresses in it", a.describe(p.Spec.Network))
+		return nil, api.NewProblem(422, "network_without_subnet", field, "make a subnet in it first", "%s has no subnet, so there are no addresses in it", a.describe(network))
 	}
 	return all, nil
 }
 
-func (a *admission) takeAddress(field string, p *api.Port, subnets []*api.Subnet) error {
-	at := p.Spec.Address
+// giveAddresses completes the addresses of a port. asked are the subnets that
+// they name. Where none is asked for, it gets one of each family of the network.
+func (a *admission) giveAddresses(at string, p *api.Port, asked []*api.Subnet) error {
+	all, err := a.subnetsOf(at+".network", p.Spec.Network)
+	if err != nil {
+		return err
+	}
+	if len(p.Spec.Addresses) == 0 {
+		for _, subnets := range families(all) {
+			p.Spec.Addresses = append(p.Spec.Addresses, api.PortAddress{})
+			if err := a.findAddress(at+".network", p, len(p.Spec.Addresses)-1, subnets); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	// Those that are named come first, so that no other takes them.
+	for _, named := range []bool{true, false} {
+		for i, x := range p.Spec.Addresses {
+			if x.Address.IsValid() != named {
+				continue
+			}
+			among, field := all, fmt.Sprintf("%s.addresses[%d]", at, i)
+			if asked[i] != nil {
+				among = []*api.Subnet{asked[i]}
+			}
+			if named {
+				err = a.takeAddress(field+".address", p, i, among)
+			} else {
+				err = a.findAddress(field+".subnet", p, i, among)
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// families groups subnets by the family of their addresses, IPv4 first.
+func families(all []*api.Subnet) (out [][]*api.Subnet) {
+	for _, v4 := range []bool{true, false} {
+		var of []*api.Subnet
+		for _, s := range all {
+			if s.Spec.CIDR.Addr().Is4() == v4 {
+				of = append(of, s)
+			}
+		}
+		if len(of) > 0 {
+			out = append(out, of)
+		}
+	}
+	return out
+}
+
+// takeAddress gives the port the address that its i-th entry names.
+func (a *admission) takeAddress(field string, p *api.Port, i int, subnets []*api.Subnet) error {
+	at := p.Spec.Addresses[i].Address
 	for _, s := range subnets {
 		if !s.Spec.CIDR.Contains(at) {
 			continue
 		}
-		p.Spec.Subnet = s.ID
 		if why := kept(s, at); why != "" {
 			return api.NewProblem(422, "invalid_value", field, "leave it out for a free one", "%s is %s of the subnet %s", at, why, s.Name)
 		}
@@ -77,6 +142,7 @@ func (a *admission) takeAddress(field string, p *api.Port, subnets []*api.Subnet
 			}
 			return api.NewProblem(409, "address_taken", field, "leave it out for a free one", "%s is held by %s", at, a.describe(owner))
 		}
+		p.Spec.Addresses[i].Subnet = s.ID
 		return nil
 	}
 	return api.NewProblem(422, "address_out_of_range", field, "leave it out for a free one", "%s is not in %s", at, ranges(subnets))
@@ -110,24 +176,25 @@ func kept(s *api.Subnet, at netip.Addr) string {
 // tried in turn: random ones spread, so that an address is not given again at once.
 const probes = 32
 
-func (a *admission) findAddress(at string, p *api.Port, subnets []*api.Subnet) error {
+// findAddress gives the port's i-th entry a free address of one of the subnets.
+func (a *admission) findAddress(field string, p *api.Port, i int, subnets []*api.Subnet) error {
 	usable := uint32(0)
 	for _, s := range subnets {
 		first, n := addressRange(s.Spec.CIDR)
 		usable += n - 1 // the gateway is one of them
 		for range probes {
-			if a.tryAddress(p, s, nth(first, a.dice.Uint32N(n))) {
+			if a.tryAddress(p, i, s, nth(first, a.dice.Uint32N(n))) {
 				return nil
 			}
 		}
 		start := a.dice.Uint32N(n)
-		for i := range n {
-			if a.tryAddress(p, s, nth(first, (start+i)%n)) {
+		for k := range n {
+			if a.tryAddress(p, i, s, nth(first, (start+k)%n)) {
 				return nil
 			}
 		}
 	}
-	return api.NewProblem(409, "subnet_exhausted", at+".network", "delete ports that nobody needs, or add a subnet", "all %d addresses for ports of %s are taken", usable, ranges(subnets))
+	return api.NewProblem(409, "subnet_exhausted", field, "delete ports that nobody needs, or add a subnet", "all %d addresses for ports of %s are taken", usable, ranges(subnets))
 }
 
 // addressRange is the first address behind the network's own, and how many
@@ -143,11 +210,12 @@ func nth(first, i uint32) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-func (a *admission) tryAddress(p *api.Port, s *api.Subnet, at netip.Addr) bool {
-	if at == s.Spec.Gateway || !a.free(api.AddressKey(p.Spec.Network, at)) {
+func (a *admission) tryAddress(p *api.Port, i int, s *api.Subnet, at netip.Addr) bool {
+	mine := slices.ContainsFunc(p.Spec.Addresses, func(x api.PortAddress) bool { return x.Address == at })
+	if mine || at == s.Spec.Gateway || !a.free(api.AddressKey(p.Spec.Network, at)) {
 		return false
 	}
-	p.Spec.Subnet, p.Spec.Address = s.ID, at
+	p.Spec.Addresses[i] = api.PortAddress{Subnet: s.ID, Address: at}
 	return true
 }
 

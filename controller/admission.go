@@ -152,7 +152,7 @@ func takenWhat(u api.Unique, o api.Object) string {
 	if u.Field == "name" {
 		return fmt.Sprintf("the name %q", o.GetMeta().Name)
 	}
-	return "the " + strings.TrimPrefix(u.Field, "spec.") + " " + u.Key[strings.LastIndexByte(u.Key, '/')+1:]
+	return "the " + u.Field[strings.LastIndexByte(u.Field, '.')+1:] + " " + u.Key[strings.LastIndexByte(u.Key, '/')+1:]
 }
 
 // describe names an object by its ID: "port a (prt_…)".

@@ -12,6 +12,14 @@ import (
 	"github.com/cairn-cloud/cairn/controller/store/storetest"
 )
 
+// at asks for addresses, each in whichever subnet has it.
+func at(addresses ...string) (as []api.PortAddress) {
+	for _, a := range addresses {
+		as = append(as, api.PortAddress{Address: netip.MustParseAddr(a)})
+	}
+	return as
+}
+
 // TestAdmission_refusesWithTheFieldAndTheCause is what bad input gets; nothing
 // of it may leave anything behind.
 func TestAdmission_refusesWithTheFieldAndTheCause(t *testing.T) {
@@ -27,7 +35,7 @@ func TestAdmission_refusesWithTheFieldAndTheCause(t *testing.T) {
 	other.Name = "other"
 	c.create(other)
 	taken := &api.Port{}
-	taken.Name, taken.Spec = "taken", api.PortSpec{Network: "net", Address: netip.MustParseAddr("10.0.0.3"), MAC: "02:00:00:00:00:09"}
+	taken.Name, taken.Spec = "taken", api.PortSpec{Network: "net", Addresses: at("10.0.0.3"), MAC: "02:00:00:00:00:09"}
 	c.create(taken)
 	before := c.view().Revision()
 
@@ -79,16 +87,16 @@ func TestAdmission_refusesWithTheFieldAndTheCause(t *testing.T) {
 		{"another architecture", with(func(s *api.InstanceSpec) { s.Type = "arm" }), 422, "architecture_mismatch", "spec.image", ""},
 		{"image larger than the disk", with(func(s *api.InstanceSpec) { s.Image = "large-image" }), 422, "disk_too_small", "spec.type", "a disk of 1 GiB, and the image large-image needs 5 GiB"},
 		{"a network without subnets", nic(api.NIC{Network: "other"}), 422, "network_without_subnet", "spec.nics[0].network", ""},
-		{"a subnet of another network", nic(api.NIC{Network: "other", Subnet: "sub"}), 422, "invalid_value", "spec.nics[0].subnet", ""},
-		{"address taken", nic(api.NIC{Network: "net", Address: ip("10.0.0.3")}), 409, "address_taken", "spec.nics[0].address", "held by port taken"},
-		{"address out of range", nic(api.NIC{Network: "net", Address: ip("10.0.1.3")}), 422, "address_out_of_range", "spec.nics[0].address", "10.0.0.0/29 (subnet sub)"},
-		{"the gateway", port(api.PortSpec{Network: "net", Address: ip("10.0.0.1")}), 422, "invalid_value", "spec.address", "the gateway"},
-		{"the broadcast address", port(api.PortSpec{Network: "net", Address: ip("10.0.0.7")}), 422, "invalid_value", "spec.address", "broadcast"},
-		{"the network's address", port(api.PortSpec{Subnet: "sub", Address: ip("10.0.0.0")}), 422, "invalid_value", "spec.address", "network's"},
+		{"a subnet of another network", nic(api.NIC{Network: "other", Addresses: []api.PortAddress{{Subnet: "sub"}}}), 422, "invalid_value", "spec.nics[0].addresses[0].subnet", "subnet sub is in network net"},
+		{"address taken", nic(api.NIC{Network: "net", Addresses: at("10.0.0.3")}), 409, "address_taken", "spec.nics[0].addresses[0].address", "held by port taken"},
+		{"address out of range", nic(api.NIC{Network: "net", Addresses: at("10.0.1.3")}), 422, "address_out_of_range", "spec.nics[0].addresses[0].address", "10.0.0.0/29 (subnet sub)"},
+		{"the gateway", port(api.PortSpec{Network: "net", Addresses: at("10.0.0.1")}), 422, "invalid_value", "spec.addresses[0].address", "the gateway"},
+		{"the broadcast address", port(api.PortSpec{Network: "net", Addresses: at("10.0.0.7")}), 422, "invalid_value", "spec.addresses[0].address", "broadcast"},
+		{"the network's address", port(api.PortSpec{Addresses: []api.PortAddress{{Subnet: "sub", Address: ip("10.0.0.0")}}}), 422, "invalid_value", "spec.addresses[0].address", "network's"},
 		{"MAC taken", port(api.PortSpec{Network: "net", MAC: "02:00:00:00:00:09"}), 409, "mac_taken", "spec.mac", "02:00:00:00:00:09 is held by port taken"},
 		{"the same address twice", with(func(s *api.InstanceSpec) {
-			s.NICs = []api.NIC{{Network: "net", Address: ip("10.0.0.4")}, {Network: "net", Address: ip("10.0.0.4")}}
-		}), 409, "address_taken", "spec.nics[1].address", ""},
+			s.NICs = []api.NIC{{Network: "net", Addresses: at("10.0.0.4")}, {Network: "net", Addresses: at("10.0.0.4")}}
+		}), 409, "address_taken", "spec.nics[1].addresses[0].address", ""},
 		{"the same port twice", with(func(s *api.InstanceSpec) { s.NICs = []api.NIC{{Port: "taken"}, {Port: "taken"}} }), 409, "port_in_use", "spec.nics[1].port", ""},
 		{"a token of the past", token, 422, "invalid_value", "spec.expires_at", ""},
 	} {
@@ -116,7 +124,7 @@ func TestAdmission_changesOnlyWhatCanChange(t *testing.T) {
 	}{
 		{api.KindInstance, id, "spec.type", func(o api.Object) { o.(*api.Instance).Spec.Type = "s1-small" }},
 		{api.KindInstance, id, "spec.nics", func(o api.Object) { o.(*api.Instance).Spec.NICs = nil }},
-		{api.KindPort, i.Spec.NICs[0].Port, "spec.address", func(o api.Object) { o.(*api.Port).Spec.Address = netip.MustParseAddr("10.0.0.77") }},
+		{api.KindPort, i.Spec.NICs[0].Port, "spec.addresses", func(o api.Object) { o.(*api.Port).Spec.Addresses = at("10.0.0.77") }},
 		{api.KindSubnet, sub, "spec.cidr", func(o api.Object) { o.(*api.Subnet).Spec.CIDR = netip.MustParsePrefix("10.0.0.0/16") }},
 		{api.KindNetwork, c.network, "spec.mtu", func(o api.Object) { o.(*api.Network).Spec.MTU = 1400 }},
 		{api.KindImage, c.image, "spec.architecture", func(o api.Object) { o.(*api.Image).Spec.Architecture = "aarch64" }},

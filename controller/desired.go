@@ -154,7 +154,7 @@ func hostPort(v api.View, host string, nets map[string]bool, id string) *api.Hos
 	if i == nil || i.Placement.Host == "" {
 		return nil
 	}
-	h := &api.HostPort{ID: id, Network: p.Spec.Network, Subnet: p.Spec.Subnet, Instance: i.ID, Hostname: i.Name, MAC: p.Spec.MAC, Address: p.Spec.Address, Local: i.Placement.Host == host}
+	h := &api.HostPort{ID: id, Network: p.Spec.Network, Instance: i.ID, Hostname: i.Name, MAC: p.Spec.MAC, Addresses: p.Spec.Addresses, Local: i.Placement.Host == host}
 	if h.Local {
 		h.Generation = p.Generation
 	}

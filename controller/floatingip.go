@@ -94,8 +94,10 @@ func (a *admission) firstNIC(f *api.FloatingIP, was string) error {
 
 // ipv4Of are the IPv4 addresses of a port.
 func ipv4Of(p *api.Port) (out []netip.Addr) {
-	if p.Spec.Address.Is4() {
-		out = append(out, p.Spec.Address)
+	for _, a := range p.Spec.Addresses {
+		if a.Address.Is4() {
+			out = append(out, a.Address)
+		}
 	}
 	return out
 }

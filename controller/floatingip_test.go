@@ -27,7 +27,7 @@ func floating(name string, s api.FloatingIPSpec) *api.FloatingIP {
 func (c *cloud) portOf(name, address string) *api.Port {
 	c.Helper()
 	p := &api.Port{}
-	p.Name, p.Spec = name, api.PortSpec{Network: "net", Address: netip.MustParseAddr(address)}
+	p.Name, p.Spec = name, api.PortSpec{Network: "net", Addresses: at(address)}
 	return c.create(p).(*api.Port)
 }
 
@@ -181,7 +181,7 @@ func TestFloatingIP_outlivesItsInstance(t *testing.T) {
 	i := c.create(instance("i")).(*api.Instance)
 	f := c.create(floating("f", api.FloatingIPSpec{Instance: "i"})).(*api.FloatingIP)
 	port := i.Spec.NICs[0].Port
-	if f.Spec.Port != port || f.Spec.Instance != "" || f.Spec.PortAddress != i.Spec.NICs[0].Address {
+	if f.Spec.Port != port || f.Spec.Instance != "" || f.Spec.PortAddress != i.Spec.NICs[0].Addresses[0].Address {
 		t.Fatalf("it leads to %+v", f.Spec)
 	}
 	state := func(want api.State, host string) {

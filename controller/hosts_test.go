@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -282,7 +283,7 @@ func TestDesired_eachHostIsToldWhatItNeedsAndNothingElse(t *testing.T) {
 		if mine == nil || mine.Generation != 1 || far.Generation != 0 {
 			t.Errorf("the status of a port is to answer to the generations %+v and %+v", mine, far)
 		}
-		if mine == nil || !mine.Local || mine.Hostname != i.Name || far == nil || far.Local || !far.Underlay.IsValid() || far.Address != theirs.Spec.NICs[0].Address {
+		if mine == nil || !mine.Local || mine.Hostname != i.Name || far == nil || far.Local || !far.Underlay.IsValid() || !slices.Equal(far.Addresses, theirs.Spec.NICs[0].Addresses) {
 			t.Errorf("the map says %+v and %+v", mine, far)
 		}
 		if n := know[h]["network "+c.network].Network; n == nil || n.VNI == 0 || len(n.Subnets) != 1 {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/scheduler"
@@ -112,11 +113,11 @@ func (a *admission) giveNIC(i *api.Instance, n int) error {
 	p := &api.Port{}
 	p.ID, p.Project = a.newID(api.KindPort), i.Project
 	p.Name = fmt.Sprintf("%s-nic%d-%s", i.Name[:min(len(i.Name), 40)], n, p.ID[len(p.ID)-8:])
-	p.Spec = api.PortSpec{Network: nic.Network, Subnet: nic.Subnet, Address: nic.Address, Instance: i.ID, Owned: true}
+	p.Spec = api.PortSpec{Network: nic.Network, Addresses: nic.Addresses, Instance: i.ID, Owned: true}
 	if err := a.givePort(at, p); err != nil {
 		return err
 	}
-	*nic = api.NIC{Network: p.Spec.Network, Subnet: p.Spec.Subnet, Address: p.Spec.Address, Port: p.ID}
+	*nic = nicOf(p)
 	a.create(p)
 	return nil
 }
@@ -130,26 +131,36 @@ func (a *admission) attachPort(i *api.Instance, nic *api.NIC, at string) error {
 	if old.Spec.Instance != "" || slices.ContainsFunc(a.change.Update, func(x api.Object) bool { return x.GetMeta().ID == old.ID }) {
 		return api.NewProblem(409, "port_in_use", at+".port", "choose a port that no instance has", "port %s is a NIC of %s", old.Name, a.describe(cmp.Or(old.Spec.Instance, i.ID)))
 	}
-	if nic.Address.IsValid() && nic.Address != old.Spec.Address {
-		return api.NewProblem(422, "invalid_value", at+".address", "leave it out", "port %s has the address %s", old.Name, old.Spec.Address)
-	}
-	network, subnet := cmp.Or(nic.Network, old.Spec.Network), cmp.Or(nic.Subnet, old.Spec.Subnet)
+	network := cmp.Or(nic.Network, old.Spec.Network)
 	a.sameByName(api.KindNetwork, i.Project, old.Spec.Network, &network)
-	a.sameByName(api.KindSubnet, i.Project, old.Spec.Subnet, &subnet)
-	if network != old.Spec.Network || subnet != old.Spec.Subnet {
-		return api.NewProblem(422, "invalid_value", at+".network", "leave it out", "port %s is in another network or subnet", old.Name)
+	if network != old.Spec.Network {
+		return api.NewProblem(422, "invalid_value", at+".network", "leave it out", "port %s is in %s", old.Name, a.describe(old.Spec.Network))
+	}
+	for n, x := range nic.Addresses {
+		has := slices.ContainsFunc(old.Spec.Addresses, func(y api.PortAddress) bool {
+			a.sameByName(api.KindSubnet, i.Project, y.Subnet, &x.Subnet)
+			return (!x.Address.IsValid() || x.Address == y.Address) && (x.Subnet == "" || x.Subnet == y.Subnet)
+		})
+		if !has {
+			return api.NewProblem(422, "invalid_value", fmt.Sprintf("%s.addresses[%d]", at, n), "leave it out", "port %s has the addresses %s", old.Name, strings.Join(texts(old.Spec.Addresses), ", "))
+		}
 	}
 	p := api.Clone(old)
 	p.Spec.Instance = i.ID
 	a.update(old, p)
-	*nic = api.NIC{Network: p.Spec.Network, Subnet: p.Spec.Subnet, Address: p.Spec.Address, Port: p.ID}
+	*nic = nicOf(p)
 	return nil
+}
+
+// nicOf is a port as its instance names it.
+func nicOf(p *api.Port) api.NIC {
+	return api.NIC{Network: p.Spec.Network, Addresses: slices.Clone(p.Spec.Addresses), Port: p.ID}
 }
 
 func previewInstance(a *admission, o api.Object, p *api.Preview) {
 	i := o.(*api.Instance)
 	for _, n := range i.Spec.NICs {
-		p.Addresses = append(p.Addresses, n.Address.String())
+		p.Addresses = append(p.Addresses, texts(n.Addresses)...)
 	}
 	if i.Placement.Host != "" {
 		p.Host, p.Reason = i.Placement.HostName, "it is placed there"

@@ -65,7 +65,7 @@ func TestInstance_theLargestFitsIntoEtcdsTransactions(t *testing.T) {
 	i := instance("large")
 	i.Spec.NICs = nil
 	for n := range 8 {
-		i.Spec.NICs = append(i.Spec.NICs, api.NIC{Subnet: fmt.Sprint("sub", n)})
+		i.Spec.NICs = append(i.Spec.NICs, api.NIC{Addresses: []api.PortAddress{{Subnet: fmt.Sprint("sub", n)}}})
 	}
 	for n := range 32 {
 		k := &api.SSHKey{}

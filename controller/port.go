@@ -16,11 +16,9 @@ func admitPort(a *admission, old, o api.Object) error {
 		return nil
 	}
 	was := old.(*api.Port)
-	for _, r := range []struct {
-		kind, was string
-		now       *string
-	}{{api.KindNetwork, was.Spec.Network, &p.Spec.Network}, {api.KindSubnet, was.Spec.Subnet, &p.Spec.Subnet}} {
-		a.sameByName(r.kind, p.Project, r.was, r.now)
+	a.sameByName(api.KindNetwork, p.Project, was.Spec.Network, &p.Spec.Network)
+	for i := range min(len(p.Spec.Addresses), len(was.Spec.Addresses)) {
+		a.sameByName(api.KindSubnet, p.Project, was.Spec.Addresses[i].Subnet, &p.Spec.Addresses[i].Subnet)
 	}
 	return immutable(old, o, "make another port")
 }
@@ -44,9 +42,7 @@ func removePort(a *admission, o api.Object, _ bool) (bool, error) {
 }
 
 func previewPort(_ *admission, o api.Object, p *api.Preview) {
-	if at := o.(*api.Port).Spec.Address; at.IsValid() {
-		p.Addresses = append(p.Addresses, at.String())
-	}
+	p.Addresses = texts(o.(*api.Port).Spec.Addresses)
 }
 
 // portDown is a port that no instance has: nothing is left to be done for it. Its

@@ -125,10 +125,12 @@ func (c *cloud) sound() {
 	for o := range v.List(api.KindPort, c.project, "") {
 		p := o.(*api.Port)
 		quota["ports"]++
-		if other := addresses[p.Spec.Address]; other != "" {
-			c.Errorf("%s is given to %s and %s", p.Spec.Address, other, p.ID)
+		for _, a := range p.Spec.Addresses {
+			if other := addresses[a.Address]; other != "" {
+				c.Errorf("%s is given to %s and %s", a.Address, other, p.ID)
+			}
+			addresses[a.Address] = p.ID
 		}
-		addresses[p.Spec.Address] = p.ID
 	}
 	used := v.Get(api.KindProject, c.project).(*api.Project).Status.Usage
 	for name, n := range quota {

@@ -215,9 +215,14 @@ func merged(i *api.Instance, rep *api.Report, have *api.Migration) *api.Migratio
 
 func addressesOf(i *api.Instance) (out []string) {
 	for _, n := range i.Spec.NICs {
-		if n.Address.IsValid() {
-			out = append(out, n.Address.String())
-		}
+		out = append(out, texts(n.Addresses)...)
+	}
+	return out
+}
+
+func texts(as []api.PortAddress) (out []string) {
+	for _, a := range as {
+		out = append(out, a.Address.String())
 	}
 	return out
 }

@@ -20,9 +20,6 @@ var tellSeed = maphash.MakeSeed()
 func newTold() *told { return &told{items: map[item]uint64{}, ports: map[string]map[string]uint64{}} }
 
 func digestOf(d *api.DesiredItem) uint64 {
-	if d.Port != nil {
-		return maphash.Comparable(tellSeed, *d.Port)
-	}
 	b, err := json.Marshal(d)
 	if err != nil {
 		panic("controller: a desired state that does not marshal: " + err.Error())

@@ -18,7 +18,7 @@ func full(remote, local int) Desired {
 		}}
 		for i := range (remote + local) / networks {
 			id++
-			p := Port{ID: fmt.Sprintf("prt_%012d", id), MAC: net.HardwareAddr{2, 0, byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)}, Address: netip.AddrFrom4([4]byte{10, 0, byte(i>>8) + 1, byte(i)})}
+			p := Port{ID: fmt.Sprintf("prt_%012d", id), MAC: net.HardwareAddr{2, 0, byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)}, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, byte(i>>8) + 1, byte(i)})}}
 			if p.Local = i < local/networks; !p.Local {
 				p.Underlay = netip.AddrFrom4([4]byte{192, 0, 3, byte(i)})
 			}
@@ -41,7 +41,7 @@ func BenchmarkPlan_10000Ports(b *testing.B) {
 	}
 	more := full(ports-200, 200)
 	more.Networks[7].Ports = append(more.Networks[7].Ports, Port{
-		ID: "prt_more", MAC: net.HardwareAddr{2, 9, 9, 9, 9, 9}, Address: netip.MustParseAddr("10.0.200.1"), Underlay: netip.MustParseAddr("192.0.3.9"),
+		ID: "prt_more", MAC: net.HardwareAddr{2, 9, 9, 9, 9, 9}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.200.1")}, Underlay: netip.MustParseAddr("192.0.3.9"),
 	})
 	for _, c := range []struct {
 		name string

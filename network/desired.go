@@ -23,11 +23,14 @@ func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, erro
 	var bad []string
 	for _, p := range want.Ports {
 		mac, err := net.ParseMAC(p.MAC)
-		if err != nil || !p.Address.IsValid() || !p.Local && !p.Underlay.IsValid() {
+		if err != nil || len(p.Addresses) == 0 || !p.Local && !p.Underlay.IsValid() {
 			bad = append(bad, p.ID)
 			continue
 		}
-		q := Port{ID: p.ID, MAC: mac, Address: p.Address, Local: p.Local, Also: p.Also, Instance: p.Instance, Hostname: p.Hostname}
+		q := Port{ID: p.ID, MAC: mac, Local: p.Local, Also: p.Also, Instance: p.Instance, Hostname: p.Hostname}
+		for _, a := range p.Addresses {
+			q.Addresses = append(q.Addresses, a.Address)
+		}
 		if !p.Local {
 			q.Underlay, q.Tap = p.Underlay, p.Incoming
 			q.Leaving = p.Incoming && want.Instances[p.Instance].Outgoing != nil

@@ -31,7 +31,7 @@ func lay(want Desired, have Observed) layout {
 			l.uplink(n, t)
 		}
 		for _, p := range n.Ports {
-			m, ok := usable(n, p)
+			m, ok := usable(n, &p)
 			switch {
 			case !ok:
 			case p.Local:
@@ -44,7 +44,9 @@ func lay(want Desired, have Observed) layout {
 				l.tap(n, p)
 				pair := `"` + Tap(p.ID) + `" . ` + m.String()
 				macs[pair] = true
-				ports[pair+" . "+p.Address.String()] = true
+				for _, a := range p.Addresses {
+					ports[pair+" . "+a.String()] = true
+				}
 			}
 			if ok && p.Also.Is4() && p.Also != want.Underlay {
 				hosts[p.Also.String()] = true
@@ -60,19 +62,31 @@ func lay(want Desired, have Observed) layout {
 	return l
 }
 
-// usable tells whether a port can be had: what a tenant asked for must not
-// make an entry that means something else, such as the MAC 0 that stands for "all".
-func usable(n Network, p Port) (MAC, bool) {
+// usable tells whether a port can be had, and leaves it the addresses that it can
+// have: what a tenant asked for must not make an entry that means something
+// else, such as the MAC 0 that stands for "all".
+func usable(n Network, p *Port) (MAC, bool) {
 	m, ok := macOf(p.MAC)
-	if !ok || m == gatewayMAC() || !p.Address.Is4() || !p.Local && !p.Underlay.Is4() {
+	if !ok || m == gatewayMAC() || !p.Local && !p.Underlay.Is4() {
 		return m, false
 	}
-	for _, s := range n.Subnets {
-		if s.CIDR.Contains(p.Address) {
-			return m, p.Address != s.Gateway
+	var as []netip.Addr
+	for _, a := range p.Addresses {
+		if usableAddress(n, a) {
+			as = append(as, a)
 		}
 	}
-	return m, false
+	p.Addresses = as
+	return m, len(as) > 0
+}
+
+func usableAddress(n Network, a netip.Addr) bool {
+	for _, s := range n.Subnets {
+		if a.Is4() && s.CIDR.Contains(a) {
+			return a != s.Gateway
+		}
+	}
+	return false
 }
 
 func (l layout) space(namespace string) Space {
@@ -147,7 +161,9 @@ func (l layout) uplink(n Network, t transit) {
 
 func (l layout) local(n Network, p Port, m MAC) {
 	l.Host.Forwards[ForwardKey{Bridge(n.VNI), m}] = Tap(p.ID)
-	l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, p.Address}] = m
+	for _, a := range p.Addresses {
+		l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, a}] = m
+	}
 }
 
 func (l layout) tap(n Network, p Port) {
@@ -162,6 +178,8 @@ func (l layout) remote(n Network, p Port, m MAC) {
 	// them all, and the port has to know the host.
 	l.Host.Forwards[ForwardKey{Bridge(n.VNI), m}] = vxlan
 	l.Host.Tunnels[TunnelKey{vxlan, m}] = p.Underlay
-	l.Host.Neighbours[NeighbourKey{vxlan, p.Address}] = m
-	l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, p.Address}] = m
+	for _, a := range p.Addresses {
+		l.Host.Neighbours[NeighbourKey{vxlan, a}] = m
+		l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, a}] = m
+	}
 }

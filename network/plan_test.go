@@ -41,8 +41,8 @@ func blue() Desired {
 			{ID: "sub_2", CIDR: netip.MustParsePrefix("10.0.2.0/24"), Gateway: netip.MustParseAddr("10.0.2.1")},
 		},
 		Ports: []Port{
-			{ID: "prt_aaaaaaaaaaaa", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Address: netip.MustParseAddr("10.0.1.10"), Local: true},
-			{ID: "prt_bbbbbbbbbbbb", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}, Address: netip.MustParseAddr("10.0.2.10"), Underlay: netip.MustParseAddr("192.0.2.2")},
+			{ID: "prt_aaaaaaaaaaaa", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.1.10")}, Local: true},
+			{ID: "prt_bbbbbbbbbbbb", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.2.10")}, Underlay: netip.MustParseAddr("192.0.2.2")},
 		},
 	}}}
 }
@@ -55,14 +55,20 @@ func TestPlan_golden(t *testing.T) {
 		{"a network", nil},
 		{"nothing to do", func(*Desired) {}},
 		{"a port more elsewhere", func(d *Desired) {
-			d.Networks[0].Ports = append(d.Networks[0].Ports, Port{ID: "prt_cccccccccccc", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 3}, Address: netip.MustParseAddr("10.0.1.11"), Underlay: netip.MustParseAddr("192.0.2.3")})
+			d.Networks[0].Ports = append(d.Networks[0].Ports, Port{ID: "prt_cccccccccccc", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 3}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.1.11")}, Underlay: netip.MustParseAddr("192.0.2.3")})
 		}},
 		{"a port comes here", func(d *Desired) { d.Networks[0].Ports[1].Local = true }},
 		{"a port goes elsewhere", func(d *Desired) {
 			d.Networks[0].Ports[0].Local, d.Networks[0].Ports[0].Underlay = false, netip.MustParseAddr("192.0.2.2")
 		}},
 		{"a port is gone", func(d *Desired) { d.Networks[0].Ports = d.Networks[0].Ports[1:] }},
-		{"another address", func(d *Desired) { d.Networks[0].Ports[0].Address = netip.MustParseAddr("10.0.1.12") }},
+		{"another address", func(d *Desired) { d.Networks[0].Ports[0].Addresses = []netip.Addr{netip.MustParseAddr("10.0.1.12")} }},
+		{"an address more", func(d *Desired) {
+			for i := range d.Networks[0].Ports {
+				p := &d.Networks[0].Ports[i]
+				p.Addresses = append(p.Addresses, netip.AddrFrom4([4]byte{10, 0, 1, byte(20 + i)}))
+			}
+		}},
 		{"another MTU", func(d *Desired) { d.Networks[0].MTU = 1400 }},
 		{"another underlay", func(d *Desired) { d.Underlay = netip.MustParseAddr("192.0.2.9") }},
 		{"a subnet less", func(d *Desired) { d.Networks[0].Subnets = d.Networks[0].Subnets[:1] }},
@@ -96,13 +102,13 @@ func TestPlan_leavesOutPortsThatCannotBe(t *testing.T) {
 		"the gateway's MAC":               func(p *Port) { p.MAC = GatewayMAC() },
 		"a MAC of eight bytes":            func(p *Port) { p.MAC = net.HardwareAddr{2, 0, 0, 0, 0, 0, 0, 1} },
 		"no MAC":                          func(p *Port) { p.MAC = nil },
-		"the gateway's address":           func(p *Port) { p.Address = netip.MustParseAddr("10.0.1.1") },
-		"another subnet's gateway":        func(p *Port) { p.Address = netip.MustParseAddr("10.0.2.1") },
-		"an address of no subnet":         func(p *Port) { p.Address = netip.MustParseAddr("10.0.3.1") },
-		"the metadata service's address":  func(p *Port) { p.Address = MetadataAddress() },
-		"no address":                      func(p *Port) { p.Address = netip.Addr{} },
-		"an IPv6 address":                 func(p *Port) { p.Address = netip.MustParseAddr("fd00::1") },
-		"an IPv4 address in IPv6's dress": func(p *Port) { p.Address = netip.MustParseAddr("::ffff:10.0.1.10") },
+		"the gateway's address":           func(p *Port) { p.Addresses = []netip.Addr{netip.MustParseAddr("10.0.1.1")} },
+		"another subnet's gateway":        func(p *Port) { p.Addresses = []netip.Addr{netip.MustParseAddr("10.0.2.1")} },
+		"an address of no subnet":         func(p *Port) { p.Addresses = []netip.Addr{netip.MustParseAddr("10.0.3.1")} },
+		"the metadata service's address":  func(p *Port) { p.Addresses = []netip.Addr{MetadataAddress()} },
+		"no address":                      func(p *Port) { p.Addresses = nil },
+		"an IPv6 address":                 func(p *Port) { p.Addresses = []netip.Addr{netip.MustParseAddr("fd00::1")} },
+		"an IPv4 address in IPv6's dress": func(p *Port) { p.Addresses = []netip.Addr{netip.MustParseAddr("::ffff:10.0.1.10")} },
 	} {
 		for _, port := range []int{0, 1} {
 			want, without := blue(), blue()
@@ -112,6 +118,15 @@ func TestPlan_leavesOutPortsThatCannotBe(t *testing.T) {
 				t.Errorf("%s: the plan is\n%s", name, got)
 			}
 		}
+	}
+	// Of a port that can be had, the addresses that it cannot have are left out.
+	some := blue()
+	for i := range some.Networks[0].Ports {
+		p := &some.Networks[0].Ports[i]
+		p.Addresses = append(p.Addresses, netip.MustParseAddr("10.0.1.1"), netip.MustParseAddr("10.0.3.1"), netip.Addr{}, netip.IPv4Unspecified())
+	}
+	if got, expect := lines(Plan(some, newModel().Observed)), lines(Plan(blue(), newModel().Observed)); got != expect {
+		t.Errorf("addresses that cannot be had make the plan\n%s", got)
 	}
 	want := blue()
 	want.Networks[0].Ports[1].Underlay = netip.Addr{}

@@ -40,8 +40,10 @@ func drawNetwork(t *rapid.T, vni uint32) Network {
 		p := Port{
 			ID: fmt.Sprintf("prt_%06d%06d", vni, i), Local: rapid.Bool().Draw(t, "local"),
 			// A few of them are what nobody may have.
-			MAC:     net.HardwareAddr{byte(rapid.SampledFrom([]int{2, 2, 2, 0, 1}).Draw(t, "oui")), 0, 0, 0, 0, byte(rapid.IntRange(0, 6).Draw(t, "mac"))},
-			Address: netip.AddrFrom4([4]byte{10, 0, byte(rapid.IntRange(0, 2).Draw(t, "subnet")), byte(rapid.IntRange(1, 8).Draw(t, "address"))}),
+			MAC: net.HardwareAddr{byte(rapid.SampledFrom([]int{2, 2, 2, 0, 1}).Draw(t, "oui")), 0, 0, 0, 0, byte(rapid.IntRange(0, 6).Draw(t, "mac"))},
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "addresses") {
+			p.Addresses = append(p.Addresses, netip.AddrFrom4([4]byte{10, 0, byte(rapid.IntRange(0, 2).Draw(t, "subnet")), byte(rapid.IntRange(1, 8).Draw(t, "address"))}))
 		}
 		if !p.Local {
 			p.Underlay = netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.IntRange(2, 4).Draw(t, "host"))})

@@ -96,12 +96,13 @@ func (w *walker) send(host, port string, p Packet) {
 	}
 	tap := Tap(port)
 	mac, _ := macOf(from.MAC)
-	to, via, ok := resolve(n, from, p.Dest)
+	source := sourceFor(n, from, p.Dest)
+	to, via, ok := resolve(n, source, p.Dest)
 	if !ok {
 		w.drop("link "+tap, "nobody answers for %s, and there is no way to it", via)
 		return
 	}
-	w.packet = seen{state: "new", fields: headers(from.Address, p)}
+	w.packet = seen{state: "new", fields: headers(source, p)}
 	w.packet.fields[EtherSource], w.packet.fields[EtherDest] = mac.String(), to.String()
 	w.note("link "+tap, "the guest sends to %s, which is %s", via, to)
 	w.bridge(tap)
@@ -118,17 +119,33 @@ func findPort(d Desired, id string) (Network, Port, bool) {
 	return Network{}, Port{}, false
 }
 
+// sourceFor is the address that a guest sends from: one of the destination's
+// subnet, or else the first of its family.
+func sourceFor(n Network, from Port, dest netip.Addr) (source netip.Addr) {
+	for _, a := range from.Addresses {
+		for _, s := range n.Subnets {
+			if s.CIDR.Contains(a) && s.CIDR.Contains(dest) {
+				return a
+			}
+		}
+		if !source.IsValid() && a.Is4() == dest.Is4() {
+			source = a
+		}
+	}
+	return source
+}
+
 // resolve finds the MAC that a guest sends to, and of whom it is.
-func resolve(n Network, from Port, dest netip.Addr) (to MAC, via netip.Addr, ok bool) {
+func resolve(n Network, source, dest netip.Addr) (to MAC, via netip.Addr, ok bool) {
 	for _, s := range n.Subnets {
-		if !s.CIDR.Contains(from.Address) {
+		if !s.CIDR.Contains(source) {
 			continue
 		}
 		if !s.CIDR.Contains(dest) || dest == s.Gateway {
 			return gatewayMAC(), s.Gateway, s.Gateway.IsValid()
 		}
 		for _, p := range n.Ports {
-			if p.Address == dest {
+			if slices.Contains(p.Addresses, dest) {
 				to, ok = macOf(p.MAC)
 				return to, dest, ok
 			}
@@ -231,7 +248,7 @@ func (w *walker) tap(tap string) {
 			if Tap(p.ID) != tap {
 				continue
 			}
-			if p.Address != w.dest() {
+			if !slices.Contains(p.Addresses, w.dest()) {
 				w.drop("link "+tap, "the guest of port %s is not %s", p.ID, w.dest())
 				return
 			}

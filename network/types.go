@@ -32,11 +32,11 @@ type Subnet struct {
 
 // Port is a NIC somewhere in the network.
 type Port struct {
-	ID       string
-	MAC      net.HardwareAddr
-	Address  netip.Addr
-	Local    bool
-	Underlay netip.Addr // of its host; not valid for a local port
+	ID        string
+	MAC       net.HardwareAddr
+	Addresses []netip.Addr // of its network's subnets
+	Local     bool
+	Underlay  netip.Addr // of its host; not valid for a local port
 	// Tap: a port that is not local has its tap here already, or still, because its
 	// instance is coming or going.
 	Tap bool

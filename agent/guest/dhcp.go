@@ -31,7 +31,7 @@ func answerDHCP(v *view, from mac, message []byte) (*dhcpv4.DHCPv4, nic) {
 		len(q.ClientHWAddr) != len(from) || mac(q.ClientHWAddr) != from || !q.GatewayIPAddr.Equal(net.IPv4zero) {
 		return nil, n
 	}
-	if server, named := q.Options[dhcpv4.OptionServerIdentifier.Code()]; named && !sameAddress(server, n.subnet.Gateway) {
+	if server, named := q.Options[dhcpv4.OptionServerIdentifier.Code()]; named && !sameAddress(server, n.subnet().Gateway) {
 		return nil, n // it chose another server
 	}
 	var kind dhcpv4.MessageType
@@ -43,7 +43,7 @@ func answerDHCP(v *view, from mac, message []byte) (*dhcpv4.DHCPv4, nic) {
 			return nil, n
 		}
 	case dhcpv4.MessageTypeInform:
-		if !sameAddress(q.ClientIPAddr, n.port.Address) {
+		if !sameAddress(q.ClientIPAddr, n.address()) {
 			return nil, n
 		}
 		kind = dhcpv4.MessageTypeAck
@@ -52,7 +52,7 @@ func answerDHCP(v *view, from mac, message []byte) (*dhcpv4.DHCPv4, nic) {
 		return nil, n
 	}
 	a, err := dhcpv4.NewReplyFromRequest(q, dhcpv4.WithMessageType(kind),
-		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(ipOf(n.subnet.Gateway))))
+		dhcpv4.WithOption(dhcpv4.OptServerIdentifier(ipOf(n.subnet().Gateway))))
 	if err != nil {
 		return nil, n
 	}
@@ -72,7 +72,7 @@ func judgeRequest(q *dhcpv4.DHCPv4, n nic) dhcpv4.MessageType {
 	switch {
 	case len(asked) != net.IPv4len || net.IP(asked).Equal(net.IPv4zero):
 		return dhcpv4.MessageTypeNone
-	case sameAddress(asked, n.port.Address):
+	case sameAddress(asked, n.address()):
 		return dhcpv4.MessageTypeAck
 	default:
 		return dhcpv4.MessageTypeNak
@@ -83,16 +83,16 @@ func judgeRequest(q *dhcpv4.DHCPv4, n nic) dhcpv4.MessageType {
 // listed it or not, since there is room.
 func configure(a, q *dhcpv4.DHCPv4, n nic) {
 	set := func(o dhcpv4.Option) { a.UpdateOption(o) }
-	if a.MessageType() == dhcpv4.MessageTypeAck && sameAddress(q.ClientIPAddr, n.port.Address) {
+	if a.MessageType() == dhcpv4.MessageTypeAck && sameAddress(q.ClientIPAddr, n.address()) {
 		a.ClientIPAddr = q.ClientIPAddr
 	}
 	if q.MessageType() != dhcpv4.MessageTypeInform {
-		a.YourIPAddr = ipOf(n.port.Address)
+		a.YourIPAddr = ipOf(n.address())
 		set(dhcpv4.OptIPAddressLeaseTime(leaseTime))
 	}
-	set(dhcpv4.OptSubnetMask(net.CIDRMask(n.subnet.CIDR.Bits(), 32)))
-	if len(n.subnet.DNSServers) > 0 {
-		set(dhcpv4.OptDNS(ipsOf(n.subnet.DNSServers)...))
+	set(dhcpv4.OptSubnetMask(net.CIDRMask(n.subnet().CIDR.Bits(), 32)))
+	if len(n.subnet().DNSServers) > 0 {
+		set(dhcpv4.OptDNS(ipsOf(n.subnet().DNSServers)...))
 	}
 	if api.IsName(n.port.Hostname) {
 		set(dhcpv4.OptHostName(n.port.Hostname))
@@ -120,7 +120,7 @@ func replyTo(a *dhcpv4.DHCPv4, n nic) netip.Addr {
 	if a.MessageType() == dhcpv4.MessageTypeNak || a.IsBroadcast() && a.ClientIPAddr.Equal(net.IPv4zero) {
 		return broadcast
 	}
-	return n.port.Address
+	return n.address()
 }
 
 func ipOf(a netip.Addr) net.IP { return net.IP(a.AsSlice()) }

@@ -3,7 +3,6 @@ package guest
 import (
 	"encoding/binary"
 	"net"
-	"net/netip"
 	"slices"
 	"testing"
 
@@ -147,10 +146,10 @@ func TestViews_leaveOutWhatCannotBeServedAndSayWhy(t *testing.T) {
 		"a MAC that is none":        func(p *api.HostPort) { p.MAC = "x" },
 		"a MAC of a group":          func(p *api.HostPort) { p.MAC = "03:00:00:00:00:01" },
 		"a MAC of another wire":     func(p *api.HostPort) { p.MAC = "02:00:00:00:00:00:00:01" },
-		"no address":                func(p *api.HostPort) { p.Address = netip.Addr{} },
-		"an address of IPv6":        func(p *api.HostPort) { p.Address = addr("fd00::1") },
-		"an address from elsewhere": func(p *api.HostPort) { p.Address = addr("10.11.0.1") },
-		"a subnet that is unknown":  func(p *api.HostPort) { p.Subnet = "sub_z" },
+		"no address":                func(p *api.HostPort) { p.Addresses = nil },
+		"an address of IPv6":        func(p *api.HostPort) { p.Addresses[0].Address = addr("fd00::1") },
+		"an address from elsewhere": func(p *api.HostPort) { p.Addresses[0].Address = addr("10.11.0.1") },
+		"a subnet that is unknown":  func(p *api.HostPort) { p.Addresses[0].Subnet = "sub_z" },
 		"a network that is unknown": func(p *api.HostPort) { p.Network = "net_z" },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -225,14 +224,14 @@ func FuzzDHCP(f *testing.F) {
 		if y := a.YourIPAddr; !y.Equal(net.IPv4zero) && !y.Equal(net.IP{10, 10, 0, 11}) {
 			t.Errorf("gives away %s", y)
 		}
-		if to := replyTo(a, n); to != n.port.Address && to != broadcast {
+		if to := replyTo(a, n); to != n.address() && to != broadcast {
 			t.Errorf("sent to %s", to)
 		}
 		b := a.ToBytes()
 		if _, err := dhcpv4.FromBytes(b); err != nil {
 			t.Errorf("an answer that nobody can read: %v", err)
 		}
-		if _, err := answerPacket(n.subnet.Gateway, replyTo(a, n), b); err != nil {
+		if _, err := answerPacket(n.subnet().Gateway, replyTo(a, n), b); err != nil {
 			t.Error(err)
 		}
 	})

@@ -84,7 +84,7 @@ func ec2Meta(g guest) *node {
 		"hostname": text(i.Name), "local-hostname": text(i.Name),
 	}
 	if len(g.nics) > 0 {
-		m["local-ipv4"], m["mac"] = text(g.nics[0].port.Address.String()), text(g.nics[0].mac.String())
+		m["local-ipv4"], m["mac"] = text(g.nics[0].address().String()), text(g.nics[0].mac.String())
 		macs := map[string]*node{}
 		for at, n := range g.nics {
 			macs[n.mac.String()] = ec2NIC(i.Name, at, n)
@@ -105,9 +105,13 @@ func ec2Meta(g guest) *node {
 }
 
 func ec2NIC(hostname string, at int, n nic) *node {
+	var all []string
+	for _, a := range n.addresses {
+		all = append(all, a.String())
+	}
 	return dir(map[string]*node{
 		"device-number": text(strconv.Itoa(at)), "interface-id": text(n.port.ID), "local-hostname": text(hostname),
-		"local-ipv4s": text(n.port.Address.String()), "mac": text(n.mac.String()),
-		"subnet-id": text(n.port.Subnet), "subnet-ipv4-cidr-block": text(n.subnet.CIDR.String()), "vpc-id": text(n.port.Network),
+		"local-ipv4s": text(strings.Join(all, "\n")), "mac": text(n.mac.String()),
+		"subnet-id": text(n.addresses[0].id), "subnet-ipv4-cidr-block": text(n.subnet().CIDR.String()), "vpc-id": text(n.port.Network),
 	})
 }

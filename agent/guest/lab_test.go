@@ -365,8 +365,8 @@ func addNetwork(d api.HostDesired, name string, vni uint32) {
 func addInstance(d api.HostDesired, name, network, hw, address string) {
 	id, port := "ins_"+name, "prt_"+name
 	d.Ports[port] = api.HostPort{
-		ID: port, Network: "net_" + network, Subnet: "sub_" + network, Instance: id, Hostname: name,
-		MAC: hw, Address: addr(address), Local: true,
+		ID: port, Network: "net_" + network, Instance: id, Hostname: name,
+		MAC: hw, Addresses: []api.PortAddress{{Subnet: "sub_" + network, Address: addr(address)}}, Local: true,
 	}
 	d.Instances[id] = api.HostInstance{ID: id, Name: name, Project: "prj_a", Ports: []string{port}, Image: api.HostImage{ID: "img_a"}}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -101,7 +102,7 @@ func TestService_onTheNetworkOfAHost(t *testing.T) {
 	n := network.Network{ID: "net_n", VNI: 1, MTU: u.GuestMTU(0), Subnets: []network.Subnet{{ID: "sub_n", CIDR: prefix("10.10.0.0/24"), Gateway: addr("10.10.0.1")}}}
 	for _, id := range []string{"prt_a", "prt_b"} {
 		p := d.Ports[id]
-		n.Ports = append(n.Ports, network.Port{ID: id, MAC: hwOf(p.MAC), Address: p.Address, Local: true, Instance: p.Instance, Hostname: p.Hostname})
+		n.Ports = append(n.Ports, network.Port{ID: id, MAC: hwOf(p.MAC), Addresses: []netip.Addr{p.Addresses[0].Address}, Local: true, Instance: p.Instance, Hostname: p.Hostname})
 	}
 	if _, err := driver.Apply(t.Context(), network.Desired{Underlay: u.Address, UnderlayMTU: u.MTU, Networks: []network.Network{n}}); err != nil {
 		t.Fatal(err)
@@ -121,7 +122,7 @@ func TestService_onTheNetworkOfAHost(t *testing.T) {
 		if got := told(t, g, "/latest/meta-data/instance-id"); got != "ins_"+name {
 			t.Errorf("%s is told that it is %q", name, got)
 		}
-		if got := told(t, g, "/nocloud/network-config"); !strings.Contains(got, d.Ports["prt_"+name].Address.String()) {
+		if got := told(t, g, "/nocloud/network-config"); !strings.Contains(got, d.Ports["prt_"+name].Addresses[0].Address.String()) {
 			t.Errorf("%s is told %q", name, got)
 		}
 		lease, err := g.client(t, d.Ports["prt_"+name].MAC).Request(patient(t))

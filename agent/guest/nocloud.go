@@ -3,6 +3,7 @@ package guest
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -84,15 +85,23 @@ func networkConfigOf(g guest) networkConfig {
 	c := networkConfig{Version: 2, Ethernets: map[string]ethernet{}}
 	for i, n := range g.nics {
 		e := ethernet{
-			Match:     ethernetMatch{n.mac.String()},
-			Addresses: []netip.Prefix{netip.PrefixFrom(n.port.Address, n.subnet.CIDR.Bits())},
-			MTU:       n.mtu,
+			Match: ethernetMatch{n.mac.String()},
+			MTU:   n.mtu,
+		}
+		var servers []netip.Addr
+		for _, a := range n.addresses {
+			e.Addresses = append(e.Addresses, netip.PrefixFrom(a.Addr, a.subnet.CIDR.Bits()))
+			for _, s := range a.subnet.DNSServers {
+				if !slices.Contains(servers, s) {
+					servers = append(servers, s)
+				}
+			}
 		}
 		for _, r := range n.routes {
 			e.Routes = append(e.Routes, networkRoute{r.to, r.via})
 		}
-		if len(n.subnet.DNSServers) > 0 {
-			e.Nameservers = &nameservers{n.subnet.DNSServers}
+		if len(servers) > 0 {
+			e.Nameservers = &nameservers{servers}
 		}
 		c.Ethernets[fmt.Sprintf("nic%d", i)] = e // only a label: the NIC is found by its MAC
 	}

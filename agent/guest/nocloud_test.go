@@ -26,7 +26,7 @@ func twoNICs() api.HostDesired {
 		"sub_m2": {CIDR: prefix("10.20.2.0/26"), Gateway: addr("10.20.2.1")},
 	}}
 	d.Ports["prt_a2"] = api.HostPort{
-		ID: "prt_a2", Network: "net_m", Subnet: "sub_m1", Instance: "ins_a", Hostname: "a", MAC: macB, Address: addr("10.20.1.5"), Local: true,
+		ID: "prt_a2", Network: "net_m", Instance: "ins_a", Hostname: "a", MAC: macB, Addresses: []api.PortAddress{{Subnet: "sub_m1", Address: addr("10.20.1.5")}}, Local: true,
 	}
 	i := d.Instances["ins_a"]
 	i.Ports = append(i.Ports, "prt_a2")

@@ -154,7 +154,7 @@ func (s *server) dhcpPacket(p []byte, from net.Addr) {
 	if answer == nil {
 		return
 	}
-	out, err := answerPacket(n.subnet.Gateway, replyTo(answer, n), answer.ToBytes())
+	out, err := answerPacket(n.subnet().Gateway, replyTo(answer, n), answer.ToBytes())
 	if err == nil {
 		_, err = s.dhcp.WriteTo(out, &packet.Addr{HardwareAddr: a.HardwareAddr})
 	}

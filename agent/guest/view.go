@@ -36,10 +36,22 @@ type nic struct {
 	port    api.HostPort
 	mac     mac
 	network api.HostNetwork
-	subnet  api.HostSubnet
-	mtu     int
-	routes  []route
+	// Of its addresses; the first is the one that DHCP leases, and its gateway is
+	// the way to all else.
+	addresses []address
+	mtu       int
+	routes    []route
 }
+
+// address is one of a NIC, with its subnet.
+type address struct {
+	netip.Addr
+	id     string // of the subnet
+	subnet api.HostSubnet
+}
+
+func (n nic) address() netip.Addr    { return n.addresses[0].Addr }
+func (n nic) subnet() api.HostSubnet { return n.addresses[0].subnet }
 
 // route is a way that a NIC gives, through its subnet's gateway.
 type route struct {
@@ -80,7 +92,10 @@ func buildViews(want api.HostDesired, u agent.Underlay) (views map[uint32]*view,
 			v = &view{network: p.Network, byMAC: map[mac]nic{}, byAddr: map[netip.Addr]guest{}}
 			views[n.network.VNI] = v
 		}
-		v.byMAC[n.mac], v.byAddr[p.Address] = n, g
+		v.byMAC[n.mac] = n
+		for _, a := range n.addresses {
+			v.byAddr[a.Addr] = g
+		}
 	}
 	return views, bad
 }
@@ -111,15 +126,22 @@ func nicOf(want api.HostDesired, u agent.Underlay, port string) (nic, error) {
 	if err != nil || len(hw) != len(mac{}) || hw[0]&1 != 0 {
 		return nic{}, fmt.Errorf("port %s: %q is not the MAC of a NIC", port, p.MAC)
 	}
-	n := want.Networks[p.Network]
-	s, ok := n.Subnets[p.Subnet]
-	if !ok {
-		return nic{}, fmt.Errorf("port %s: its subnet %s in network %s is not known yet", port, p.Subnet, p.Network)
+	n := nic{port: p, mac: mac(hw), network: want.Networks[p.Network]}
+	n.mtu = max(0, u.GuestMTU(n.network.MTU))
+	for _, a := range p.Addresses {
+		s, ok := n.network.Subnets[a.Subnet]
+		if !ok {
+			return nic{}, fmt.Errorf("port %s: its subnet %s in network %s is not known yet", port, a.Subnet, p.Network)
+		}
+		if !a.Address.Is4() || !s.CIDR.Contains(a.Address) || !s.CIDR.Contains(s.Gateway) {
+			return nic{}, fmt.Errorf("port %s: address %s and gateway %s are not both of the IPv4 subnet %s", port, a.Address, s.Gateway, s.CIDR)
+		}
+		n.addresses = append(n.addresses, address{a.Address, a.Subnet, s})
 	}
-	if !p.Address.Is4() || !s.CIDR.Contains(p.Address) || !s.CIDR.Contains(s.Gateway) {
-		return nic{}, fmt.Errorf("port %s: address %s and gateway %s are not both of the IPv4 subnet %s", port, p.Address, s.Gateway, s.CIDR)
+	if len(n.addresses) == 0 {
+		return nic{}, fmt.Errorf("port %s has no address", port)
 	}
-	return nic{port: p, mac: mac(hw), network: n, subnet: s, mtu: max(0, u.GuestMTU(n.MTU))}, nil
+	return n, nil
 }
 
 // routesOf are the ways through one of a guest's NICs. Only the first leads out
@@ -135,21 +157,23 @@ func routesOf(nics []nic, at int) []route {
 		if i < at && other.network.ID == n.network.ID {
 			return nil
 		}
-		direct[other.port.Subnet] = true
+		for _, a := range other.addresses {
+			direct[a.id] = true
+		}
 	}
 	var out []route
 	for _, id := range slices.Sorted(maps.Keys(n.network.Subnets)) {
 		if s := n.network.Subnets[id]; !direct[id] && s.CIDR.IsValid() && s.CIDR.Addr().Is4() {
-			out = append(out, route{s.CIDR.Masked(), n.subnet.Gateway})
+			out = append(out, route{s.CIDR.Masked(), n.subnet().Gateway})
 		}
 	}
 	return out
 }
 
 func defaultRoute(n nic) route {
-	return route{netip.PrefixFrom(netip.IPv4Unspecified(), 0), n.subnet.Gateway}
+	return route{netip.PrefixFrom(netip.IPv4Unspecified(), 0), n.subnet().Gateway}
 }
 
 func metadataRoute(n nic) route {
-	return route{netip.PrefixFrom(network.MetadataAddress(), 32), n.subnet.Gateway}
+	return route{netip.PrefixFrom(network.MetadataAddress(), 32), n.subnet().Gateway}
 }

@@ -19,7 +19,7 @@ func testSchemas(t testing.TB) *schemas {
 // FuzzBody holds that any bytes are either refused with a problem or faults, or
 // make an object that marshals again.
 func FuzzBody(f *testing.F) {
-	for _, s := range []string{`{}`, `null`, `[]`, `{"name":"x","spec":{"type":"t","image":"i","nics":[{"network":"n","address":"10.0.0.1"}]}}`, `{"a":{"a":[1e999,"\ud800"]}}`, `{"labels":{"a.b":null}}`} {
+	for _, s := range []string{`{}`, `null`, `[]`, `{"name":"x","spec":{"type":"t","image":"i","nics":[{"network":"n","addresses":[{"address":"10.0.0.1"}]}]}}`, `{"a":{"a":[1e999,"\ud800"]}}`, `{"labels":{"a.b":null}}`} {
 		f.Add([]byte(s), false)
 		f.Add([]byte(s), true)
 	}

@@ -17,7 +17,7 @@ var samples = map[string]string{
 	api.KindSSHKey:          `{"name":"x","spec":{"public_key":"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA me"}}`,
 	api.KindNetwork:         `{"name":"x"}`,
 	api.KindSubnet:          `{"name":"x","spec":{"network":"n","cidr":"10.0.0.0/24"}}`,
-	api.KindPort:            `{"name":"x","spec":{"network":"n","address":"10.0.0.7","mac":"02:00:00:00:00:01"}}`,
+	api.KindPort:            `{"name":"x","spec":{"network":"n","addresses":[{"address":"10.0.0.7"}],"mac":"02:00:00:00:00:01"}}`,
 	api.KindExternalNetwork: `{"name":"x","spec":{"pools":["203.0.113.0/24"]}}`,
 	api.KindFloatingIP:      `{"name":"x","spec":{"external_network":"e","address":"203.0.113.7"}}`,
 	api.KindInstance:        `{"name":"x","spec":{"type":"small","image":"debian","nics":[{"network":"n"}]}}`,

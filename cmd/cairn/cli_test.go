@@ -127,9 +127,11 @@ func TestBody_ofFileFlagsAndSets(t *testing.T) {
 		want string
 	}{
 		{"instance", []string{"-f", "web.yaml", "--type", "large"}, `{"labels":{"tier":"web"},"name":"x","spec":{"stop_grace_seconds":30,"type":"large"}}`},
-		{"instance", []string{"--network", "front", "--network", "back=10.0.0.5", "--port", "p1"}, `{"name":"x","spec":{"nics":[{"network":"front"},{"address":"10.0.0.5","network":"back"},{"port":"p1"}]}}`},
+		{"instance", []string{"--network", "front", "--network", "back=10.0.0.5", "--port", "p1"}, `{"name":"x","spec":{"nics":[{"network":"front"},{"addresses":[{"address":"10.0.0.5"}],"network":"back"},{"port":"p1"}]}}`},
 		{"instance", []string{"--user-data-file", "ud", "--ssh-key", "a", "--ssh-key", "b", "--stop-grace-seconds", "5"}, `{"name":"x","spec":{"ssh_keys":["a","b"],"stop_grace_seconds":5,"user_data":"#cloud-config\n"}}`},
-		{"instance", []string{"--set", "spec.nics[0].network=front", "--set", "spec.nics[1].network=back", "--set", "spec.nics[0].address=10.0.0.9"}, `{"name":"x","spec":{"nics":[{"address":"10.0.0.9","network":"front"},{"network":"back"}]}}`},
+		{"instance", []string{"--set", "spec.nics[0].network=front", "--set", "spec.nics[1].network=back", "--set", "spec.nics[0].addresses[0].address=10.0.0.9"}, `{"name":"x","spec":{"nics":[{"addresses":[{"address":"10.0.0.9"}],"network":"front"},{"network":"back"}]}}`},
+		{"instance", []string{"--subnet", "a", "--subnet", "b=fd00::5"}, `{"name":"x","spec":{"nics":[{"addresses":[{"subnet":"a"}]},{"addresses":[{"address":"fd00::5","subnet":"b"}]}]}}`},
+		{"port", []string{"--network", "front", "--subnet", "a", "--subnet", "b=fd00::5", "--address", "10.0.0.9"}, `{"name":"x","spec":{"addresses":[{"subnet":"a"},{"address":"fd00::5","subnet":"b"},{"address":"10.0.0.9"}],"network":"front"}}`},
 		{"instance", []string{"--required-label", "disk=ssd", "--labels", "a=b,c=d"}, `{"labels":{"a":"b","c":"d"},"name":"x","spec":{"required_labels":{"disk":"ssd"}}}`},
 		{"instance-type", []string{"--vcpus", "2", "--memory-mib", "64", "--disk-gib", "1"}, `{"name":"x","spec":{"disk_gib":1,"memory_mib":64,"vcpus":2}}`},
 		{"instance-type", []string{"--vcpus", "two"}, `{"name":"x","spec":{"vcpus":"two"}}`},

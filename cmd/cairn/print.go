@@ -124,16 +124,25 @@ func tree(v any) any {
 	return t
 }
 
-// at follows a path such as "status.usage.vcpus".
+// at follows a path such as "status.usage.vcpus", through lists in each of their
+// items.
 func at(t any, path string) any {
-	for part := range strings.SplitSeq(path, ".") {
-		m, ok := t.(map[string]any)
-		if !ok {
-			return nil
-		}
-		t = m[part]
+	if path == "" {
+		return t
 	}
-	return t
+	switch x := t.(type) {
+	case map[string]any:
+		part, rest, _ := strings.Cut(path, ".")
+		return at(x[part], rest)
+	case []any:
+		var out []any
+		for _, item := range x {
+			out = append(out, at(item, path))
+		}
+		return out
+	default:
+		return nil
+	}
 }
 
 // cell is a value in a table.

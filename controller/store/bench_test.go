@@ -52,11 +52,11 @@ func machine(n int) (*api.Instance, *api.Port) {
 	grace := 60
 	i.Spec = api.InstanceSpec{
 		Type: "typ_a", Image: "img_a", Size: api.Size{VCPUs: 1, MemoryMiB: 512, DiskGiB: 5}, Architecture: "x86_64", Power: api.PowerOn, StopGraceSeconds: &grace,
-		NICs: []api.NIC{{Network: "net_a", Subnet: "sub_a", Port: p.ID}},
+		NICs: []api.NIC{{Network: "net_a", Port: p.ID}},
 	}
 	i.Placement = api.Placement{Host: "hst_a", HostName: "h", Epoch: 1, Reason: "best fit of 1000 hosts"}
 	i.Status.State, i.Status.ObservedGeneration, i.Status.Host, i.Status.Epoch, i.Status.Addresses = api.StateRunning, 1, "h", 1, []string{"10.0.0.1"}
-	p.Spec = api.PortSpec{Network: "net_a", Subnet: "sub_a", MAC: fmt.Sprintf("02:00:00:%02x:%02x:%02x", n>>16&255, n>>8&255, n&255), Address: netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}), Instance: i.ID, Owned: true}
+	p.Spec = api.PortSpec{Network: "net_a", MAC: fmt.Sprintf("02:00:00:%02x:%02x:%02x", n>>16&255, n>>8&255, n&255), Addresses: []api.PortAddress{{Subnet: "sub_a", Address: netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})}}, Instance: i.ID, Owned: true}
 	p.Status.State, p.Status.ObservedGeneration, p.Status.Host = api.StateActive, 1, "hst_a"
 	return i, p
 }

@@ -168,19 +168,19 @@ func TestCommit_callerThatGaveUpIsNotDecidedAnyMore(t *testing.T) {
 func instance(id, host string) (*api.Instance, *api.Port) {
 	i := &api.Instance{}
 	i.ID, i.Name, i.Project, i.Generation = "ins_"+id, "i"+id, "prj_a", 1
-	i.Spec = api.InstanceSpec{Type: "typ_a", Image: "img_a", Size: api.Size{VCPUs: 1, MemoryMiB: 512, DiskGiB: 5}, NICs: []api.NIC{{Network: "net_a", Subnet: "sub_a", Port: "prt_" + id}}}
+	i.Spec = api.InstanceSpec{Type: "typ_a", Image: "img_a", Size: api.Size{VCPUs: 1, MemoryMiB: 512, DiskGiB: 5}, NICs: []api.NIC{{Network: "net_a", Port: "prt_" + id}}}
 	i.Finalizers = []string{api.FinalizerAgent}
 	if host != "" {
 		i.Placement = api.Placement{Host: host, HostName: "h", Epoch: 1, Reason: "it fits"}
 	}
 	p := &api.Port{}
 	p.ID, p.Name, p.Project, p.Generation = "prt_"+id, "p"+id, "prj_a", 1
-	p.Spec = api.PortSpec{Network: "net_a", Subnet: "sub_a", MAC: "02:" + id, Instance: i.ID, Owned: true}
+	p.Spec = api.PortSpec{Network: "net_a", MAC: "02:" + id, Instance: i.ID, Owned: true}
 	n := 0
 	for _, c := range id {
 		n = n*10 + int(c-'0')
 	}
-	p.Spec.Address = netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+	p.Spec.Addresses = []api.PortAddress{{Subnet: "sub_a", Address: netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})}}
 	return i, p
 }
 

@@ -20,7 +20,7 @@ func full(h *host) network.Desired {
 		x.Subnets = x.Subnets[:1]
 		for i := range 104 {
 			id++
-			p := network.Port{ID: fmt.Sprintf("prt_%012d", id), MAC: net.HardwareAddr{2, 0, 0, 0, byte(id >> 8), byte(id)}, Address: netip.AddrFrom4([4]byte{10, 0, 2, byte(i)}), Local: i < 4}
+			p := network.Port{ID: fmt.Sprintf("prt_%012d", id), MAC: net.HardwareAddr{2, 0, 0, 0, byte(id >> 8), byte(id)}, Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 2, byte(i)})}, Local: i < 4}
 			if !p.Local {
 				p.Underlay = netip.AddrFrom4([4]byte{192, 0, 2, byte(100 + i)})
 			}
@@ -36,7 +36,7 @@ func BenchmarkApply_50Networks5000RemotePorts(b *testing.B) {
 	want := full(h)
 	more := full(h)
 	more.Networks[7].Ports = append(more.Networks[7].Ports, network.Port{
-		ID: "prt_more", MAC: net.HardwareAddr{2, 9, 9, 9, 9, 9}, Address: netip.MustParseAddr("10.0.3.1"), Underlay: netip.MustParseAddr("192.0.2.9"),
+		ID: "prt_more", MAC: net.HardwareAddr{2, 9, 9, 9, 9, 9}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.3.1")}, Underlay: netip.MustParseAddr("192.0.2.9"),
 	})
 	apply := func(b *testing.B, d network.Desired) []network.Difference {
 		done, err := h.Apply(b.Context(), d)

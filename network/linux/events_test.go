@@ -3,6 +3,7 @@ package linux
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -159,7 +160,7 @@ func TestEvents_thatWereLostAreAnError(t *testing.T) {
 	var ports []network.Port
 	for i := range byte(200) {
 		ports = append(ports, nic("aaaaaaaaaaaa", i+1, "10.0.1.10", nil, h))
-		ports[i].Address = ports[i].Address.Next()
+		ports[i].Addresses[0] = netip.AddrFrom4([4]byte{10, 0, 1, i + 2})
 	}
 	h.apply(blue(42, ports...))
 	select {

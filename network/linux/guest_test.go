@@ -29,17 +29,18 @@ const soon = 20 * time.Second
 // guest is the kernel of a guest: a namespace whose NIC is joined to the port's
 // tap by a cable of two file descriptors, as a NIC is by QEMU.
 type guest struct {
-	t      testing.TB
-	port   network.Port
-	ns     netns.NsHandle
-	tap    *os.File // the host's end of its cable
-	unplug func()
+	t       testing.TB
+	port    network.Port
+	address netip.Addr // its first
+	ns      netns.NsHandle
+	tap     *os.File // the host's end of its cable
+	unplug  func()
 }
 
 // guest plugs a guest into a port of a network. Its address is set by hand.
 func (h *host) guest(n network.Network, p network.Port) *guest {
 	h.t.Helper()
-	g := &guest{t: h.t, port: p, ns: newNamespace(h.t)}
+	g := &guest{t: h.t, port: p, address: p.Addresses[0], ns: newNamespace(h.t)}
 	g.plug(h)
 	h.in(g.ns, func(x *netlink.Handle) error {
 		l, err := x.LinkByName("eth0")
@@ -48,14 +49,14 @@ func (h *host) guest(n network.Network, p network.Port) *guest {
 		}
 		var subnet network.Subnet
 		for _, s := range n.Subnets {
-			if s.CIDR.Contains(p.Address) {
+			if s.CIDR.Contains(g.address) {
 				subnet = s
 			}
 		}
 		err = errors.Join(
 			os.WriteFile("/proc/sys/net/ipv6/conf/eth0/disable_ipv6", []byte("1"), 0), // it would only talk to itself
 			x.LinkSetHardwareAddr(l, p.MAC), x.LinkSetMTU(l, n.MTU),
-			up(x, "eth0", netip.PrefixFrom(p.Address, subnet.CIDR.Bits()).String()),
+			up(x, "eth0", netip.PrefixFrom(g.address, subnet.CIDR.Bits()).String()),
 		)
 		if err != nil {
 			return err
@@ -174,7 +175,7 @@ func (g *guest) ping(to netip.Addr, size int) error {
 // echo sends an echo request, and returns where the answer arrives.
 func (g *guest) echo(to netip.Addr, size, seq int) (c net.PacketConn, err error) {
 	err = within(g.ns, func() error {
-		c, err = net.ListenPacket("ip4:icmp", g.port.Address.String())
+		c, err = net.ListenPacket("ip4:icmp", g.address.String())
 		return err
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ func blue(vni uint32, ports ...network.Port) network.Network {
 }
 
 func nic(id string, last byte, address string, host *host, at *host) network.Port {
-	p := network.Port{ID: "prt_" + id, MAC: net.HardwareAddr{2, 0, 0, 0, 0, last}, Address: netip.MustParseAddr(address), Local: host == at}
+	p := network.Port{ID: "prt_" + id, MAC: net.HardwareAddr{2, 0, 0, 0, 0, last}, Addresses: []netip.Addr{netip.MustParseAddr(address)}, Local: host == at}
 	if host != at {
 		p.Underlay = at.address
 	}

@@ -55,9 +55,9 @@ func (r room) network(vni uint32, salt byte, also ...network.Network) (a, b, c *
 
 func TestPackets_guestsOfANetworkReachEachOtherAcrossHosts(t *testing.T) {
 	r := newRoom(t)
-	r.a.reaches(r.b.port.Address)
-	r.b.reaches(r.a.port.Address)
-	if err := r.a.ping(r.b.port.Address, largest); err != nil {
+	r.a.reaches(r.b.address)
+	r.b.reaches(r.a.address)
+	if err := r.a.ping(r.b.address, largest); err != nil {
 		t.Error("packets of the MTU's size do not pass: ", err)
 	}
 }
@@ -65,7 +65,7 @@ func TestPackets_guestsOfANetworkReachEachOtherAcrossHosts(t *testing.T) {
 func TestPackets_subnetsOfANetworkAreRoutedOnTheSendersHost(t *testing.T) {
 	r := newRoom(t)
 	at, back := r.c.frames(), r.a.frames()
-	if err := r.a.ping(r.c.port.Address, largest); err != nil {
+	if err := r.a.ping(r.c.address, largest); err != nil {
 		t.Fatal(err)
 	}
 	isPing := func(kind byte) func([]byte) bool {
@@ -84,19 +84,19 @@ func TestPackets_subnetsOfANetworkAreRoutedOnTheSendersHost(t *testing.T) {
 			t.Errorf("the router tells the guest to go round it: %x", f)
 		}
 	}
-	r.c.reaches(r.a.port.Address)
+	r.c.reaches(r.a.address)
 }
 
 func TestPackets_anotherNetworkWithTheSameAddressesIsAnotherWorld(t *testing.T) {
 	r := newRoom(t)
 	a, b, c := r.network(43, 0x10)
 	others := []*nicSocket{a.frames(), b.frames(), c.frames()}
-	r.a.reaches(r.b.port.Address)
-	r.a.reaches(r.c.port.Address)
-	r.b.reaches(r.c.port.Address)
+	r.a.reaches(r.b.address)
+	r.a.reaches(r.c.address)
+	r.b.reaches(r.c.address)
 	// What the other network's guests have seen until now is nothing; then it is their own.
-	a.reaches(b.port.Address)
-	c.reaches(b.port.Address)
+	a.reaches(b.address)
+	c.reaches(b.address)
 	for i, s := range others {
 		for _, f := range s.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }) {
 			for _, mine := range []*guest{r.a, r.b, r.c} {
@@ -116,7 +116,7 @@ func TestPackets_bridgedPacketsLeaveNoTraceOnTheHost(t *testing.T) {
 	n := blue(42, nic("aaaaaaaaaaaa", 1, "10.0.1.10", h, h), nic("bbbbbbbbbbbb", 2, "10.0.1.11", h, h))
 	h.apply(n)
 	a, b := h.guest(n, n.Ports[0]), h.guest(n, n.Ports[1])
-	a.reaches(b.port.Address)
+	a.reaches(b.address)
 	if tracked := h.tracked(); bytes.Contains(tracked, []byte("10.0.1.")) {
 		t.Errorf("the host tracks bridged packets:\n%s", tracked)
 	}
@@ -129,8 +129,8 @@ func TestPackets_bridgedPacketsLeaveNoTraceOnTheHost(t *testing.T) {
 // A host has thousands of tunnels' packets a moment, and none is a connection.
 func TestPackets_tunnelsAreNotTracked(t *testing.T) {
 	r := newRoom(t)
-	r.a.reaches(r.b.port.Address)
-	r.b.reaches(r.a.port.Address)
+	r.a.reaches(r.b.address)
+	r.b.reaches(r.a.address)
 	for _, h := range []*host{r.one, r.two} {
 		if tracked := h.tracked(); bytes.Contains(tracked, []byte("dport=4789")) {
 			t.Errorf("a host tracks its tunnels:\n%s", tracked)
@@ -145,7 +145,7 @@ func TestPackets_outOfTheCloudAsTheHost(t *testing.T) {
 		t.Error("packets of the MTU's size do not pass: ", err)
 	}
 	server := r.listenUDP(r.fabric, netip.AddrPortFrom(beyond, 9999))
-	client := r.listenUDP(r.a.ns, netip.AddrPortFrom(r.a.port.Address, 0))
+	client := r.listenUDP(r.a.ns, netip.AddrPortFrom(r.a.address, 0))
 	if _, err := client.WriteTo([]byte("hello"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(beyond, 9999))); err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestPackets_nothingLeavesUntranslated(t *testing.T) {
 	wire := framesOf(t, r.one.Network.host.ns, "eth0")
 	odd := make([]byte, 20) // TCP without a flag
 	odd[12] = 5 << 4
-	r.a.inject(etherFrame(network.GatewayMAC(), r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.a.port.Address, beyond, unix.IPPROTO_TCP, odd)))
+	r.a.inject(etherFrame(network.GatewayMAC(), r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.a.address, beyond, unix.IPPROTO_TCP, odd)))
 	r.a.reaches(beyond)
 	for _, f := range wire.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }) {
 		if is(f, unix.IPPROTO_TCP) {
@@ -200,7 +200,7 @@ func TestPackets_nobodyOutsideReachesARouter(t *testing.T) {
 	// Nor does the host itself reach a guest by its router.
 	run(t, host, "ip", "route", "add", "10.0.1.0/24", "via", "198.18.0.1")
 	guest := r.a.frames()
-	if _, err := mark.WriteTo([]byte("from the host"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.a.port.Address, 2000))); err != nil {
+	if _, err := mark.WriteTo([]byte("from the host"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.a.address, 2000))); err != nil {
 		t.Fatal(err)
 	}
 	r.a.reaches(beyond)
@@ -277,7 +277,7 @@ func TestPackets_theRouterOffersItsServicesAndNoMore(t *testing.T) {
 		}
 	}
 
-	guest := r.listenUDP(r.a.ns, at(r.a.port.Address, 0))
+	guest := r.listenUDP(r.a.ns, at(r.a.address, 0))
 	ask := func(to netip.AddrPort, word string) {
 		t.Helper()
 		if _, err := guest.WriteTo([]byte(word), net.UDPAddrFromAddrPort(to)); err != nil {
@@ -307,7 +307,7 @@ func TestPackets_aTapWithoutRulesPassesNothing(t *testing.T) {
 	r := newRoom(t)
 	seen := r.b.frames()
 	frame := func(word string) []byte {
-		return etherFrame(r.b.port.MAC, r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.a.port.Address, r.b.port.Address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word))))
+		return etherFrame(r.b.port.MAC, r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.a.address, r.b.address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word))))
 	}
 	tap := `"` + network.Tap(r.a.port.ID) + `" . ` + r.a.port.MAC.String()
 	key := network.TableKey{Family: network.FamilyBridge, Name: "cairn"}

@@ -25,7 +25,7 @@ func pair(t *testing.T) (from, to *guest) {
 // was dropped and is not late.
 func TestSpoof_aGuestSendsAsItselfOnly(t *testing.T) {
 	a, b := pair(t)
-	own, his := a.port.Address, b.port.Address
+	own, his := a.address, b.address
 	mac, to := a.port.MAC, b.port.MAC
 	foreign := net.HardwareAddr{2, 0, 0, 0, 0, 9}
 	stolen, gateway := netip.MustParseAddr("10.0.1.99"), netip.MustParseAddr("10.0.1.1")
@@ -105,11 +105,11 @@ func TestSpoof_theHostHearsNothingFromItsBridges(t *testing.T) {
 		{1, 0x80, 0xc2, 0, 0, 0xe},
 		{1, 0, 0x5e, 0, 0, 1},
 	} {
-		a.inject(etherFrame(to, a.port.MAC, unix.ETH_P_IP, ipPacket(a.port.Address, h.address, unix.IPPROTO_UDP, udpPacket(7, 7000, []byte("from a guest")))))
-		a.inject(etherFrame(to, a.port.MAC, unix.ETH_P_ARP, arpPacket(1, a.port.MAC, a.port.Address, h.address)))
+		a.inject(etherFrame(to, a.port.MAC, unix.ETH_P_IP, ipPacket(a.address, h.address, unix.IPPROTO_UDP, udpPacket(7, 7000, []byte("from a guest")))))
+		a.inject(etherFrame(to, a.port.MAC, unix.ETH_P_ARP, arpPacket(1, a.port.MAC, a.address, h.address)))
 	}
 	// The bridge has dealt with all of them when it has passed one on.
-	a.reaches(b.port.Address)
+	a.reaches(b.address)
 	for _, f := range answers.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) && f[34] == 0 }) {
 		if binary.BigEndian.Uint16(f[12:]) == unix.ETH_P_ARP && bytes.Equal(f[28:32], h.address.AsSlice()) {
 			t.Errorf("the host answers ARP: %x", f)
@@ -133,10 +133,10 @@ func TestSpoof_theHostIsOnNoBridge(t *testing.T) {
 	bridge, gw, nic := framesOf(t, r.one.Network.host.ns, "cb00002a"), framesOf(t, router, "gw"), r.a.frames()
 	mac, out := r.one.macOf("cb00002a"), framesOf(t, r.one.Network.host.ns, "cb00002a")
 	ip := func(word string) []byte {
-		return ipPacket(r.b.port.Address, r.a.port.Address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word)))
+		return ipPacket(r.b.address, r.a.address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word)))
 	}
-	r.a.inject(etherFrame(mac, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.port.Address, r.b.port.Address)))
-	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.port.Address, r.b.port.Address)))
+	r.a.inject(etherFrame(mac, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.address, r.b.address)))
+	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.address, r.b.address)))
 	gw.send(etherFrame(mac, r.b.port.MAC, unix.ETH_P_IP, ip("up")))
 	c := r.listenUDP(r.two.Network.host.ns, netip.AddrPortFrom(r.two.address, 5000))
 	if _, err := c.WriteTo(tunnelled(42, etherFrame(mac, r.b.port.MAC, unix.ETH_P_IP, ip("up"))), net.UDPAddrFromAddrPort(netip.AddrPortFrom(r.one.address, 4789))); err != nil {
@@ -145,8 +145,8 @@ func TestSpoof_theHostIsOnNoBridge(t *testing.T) {
 	for _, to := range []net.HardwareAddr{broadcast, r.a.port.MAC, r.b.port.MAC, {2, 0xca, 0x1a, 0, 0, 1}} {
 		out.send(etherFrame(to, mac, unix.ETH_P_IP, ip("down")))
 	}
-	r.a.reaches(r.c.port.Address) // by the router and the tunnel: all before has gone its way
-	r.a.reaches(r.b.port.Address)
+	r.a.reaches(r.c.address) // by the router and the tunnel: all before has gone its way
+	r.a.reaches(r.b.address)
 	isPing := func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }
 	isTunnelledPing := func(f []byte) bool { return len(f) > 100 && is(f, unix.IPPROTO_UDP) && is(f[50:], unix.IPPROTO_ICMP) }
 	for where, frames := range map[string][][]byte{"a guest": nic.until(isPing), "the router": gw.until(isPing), "another host": wire.until(isTunnelledPing)} {
@@ -172,7 +172,7 @@ func TestSpoof_theHostHearsNothingFromWhatFellOffItsBridge(t *testing.T) {
 	server := r.listenUDP(ns, netip.AddrPortFrom(r.one.address, 7000))
 	gw := framesOf(t, r.router("cairn-00002a"), "gw")
 	frame := func(to string) []byte {
-		return etherFrame(r.one.macOf(to), r.b.port.MAC, unix.ETH_P_IP, ipPacket(r.b.port.Address, r.one.address, unix.IPPROTO_UDP, udpPacket(7, 7000, []byte("by "+to))))
+		return etherFrame(r.one.macOf(to), r.b.port.MAC, unix.ETH_P_IP, ipPacket(r.b.address, r.one.address, unix.IPPROTO_UDP, udpPacket(7, 7000, []byte("by "+to))))
 	}
 	run(t, ns, "nft", "delete table bridge cairn")
 	r.a.inject(frame("cb00002a"))

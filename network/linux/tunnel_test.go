@@ -20,7 +20,7 @@ func TestTunnel_takesPacketsOfTheNetworksHostsOnly(t *testing.T) {
 	seen := r.a.frames()
 	frame := func(word string) []byte {
 		return tunnelled(42, etherFrame(r.a.port.MAC, r.b.port.MAC, unix.ETH_P_IP,
-			ipPacket(r.b.port.Address, r.a.port.Address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word)))))
+			ipPacket(r.b.address, r.a.address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word)))))
 	}
 	send := func(from *host, port uint16, word string) {
 		t.Helper()
@@ -47,8 +47,8 @@ func TestTunnel_aGuestCannotMakeOne(t *testing.T) {
 	a, _, _ := r.network(43, 0x10)
 	seen := r.b.frames()
 	evil := tunnelled(42, etherFrame(r.b.port.MAC, r.a.port.MAC, unix.ETH_P_IP,
-		ipPacket(r.a.port.Address, r.b.port.Address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte("from another network")))))
-	c := r.listenUDP(a.ns, netip.AddrPortFrom(a.port.Address, 5000))
+		ipPacket(r.a.address, r.b.address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte("from another network")))))
+	c := r.listenUDP(a.ns, netip.AddrPortFrom(a.address, 5000))
 	world := r.listenUDP(r.fabric, netip.AddrPortFrom(beyond, 4789))
 	for _, to := range []netip.Addr{r.two.address, r.one.address, beyond} {
 		if _, err := c.WriteTo(evil, net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 4789))); err != nil {
@@ -57,7 +57,7 @@ func TestTunnel_aGuestCannotMakeOne(t *testing.T) {
 	}
 	a.reaches(beyond) // all of them have gone the way that they go
 	r.settled(r.one, r.two)
-	r.a.reaches(r.b.port.Address)
+	r.a.reaches(r.b.address)
 	for _, f := range seen.until(func(f []byte) bool { return is(f, unix.IPPROTO_ICMP) }) {
 		if bytes.Contains(f, []byte("from another network")) {
 			t.Errorf("a guest's own tunnel has reached another network: %x", f)
@@ -81,13 +81,13 @@ func TestTunnel_bringsNoARPAndNoGateway(t *testing.T) {
 	router := framesOf(t, r.router("cairn-00002a"), "gw")
 	mac, gateway := r.b.port.MAC, net.HardwareAddr{2, 0xca, 0x1a, 0, 0, 1}
 	ip := func(word string) []byte {
-		return ipPacket(r.b.port.Address, r.a.port.Address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word)))
+		return ipPacket(r.b.address, r.a.address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word)))
 	}
 	c := r.listenUDP(r.two.Network.host.ns, netip.AddrPortFrom(r.two.address, 5000))
 	for _, f := range [][]byte{
 		etherFrame(r.a.port.MAC, gateway, unix.ETH_P_IP, ip("evil")),
 		etherFrame(gateway, mac, unix.ETH_P_IP, ip("evil")),
-		etherFrame(broadcast, mac, unix.ETH_P_ARP, append(arpPacket(1, mac, r.b.port.Address, r.a.port.Address), "evil"...)),
+		etherFrame(broadcast, mac, unix.ETH_P_ARP, append(arpPacket(1, mac, r.b.address, r.a.address), "evil"...)),
 		etherFrame(r.a.port.MAC, mac, unix.ETH_P_IPV6, append(make([]byte, 40), "evil"...)),
 		etherFrame(r.a.port.MAC, mac, unix.ETH_P_8021Q, append([]byte{0, 5, 8, 0}, ip("evil")...)),
 		etherFrame(r.a.port.MAC, mac, unix.ETH_P_IP, ip("good")),
@@ -114,17 +114,17 @@ func TestTunnel_carriesWhatIsForAnotherHostOnly(t *testing.T) {
 	r := newRoom(t)
 	wire := framesOf(t, r.two.Network.host.ns, "eth0")
 	ip := func(to string) []byte {
-		return ipPacket(r.a.port.Address, netip.MustParseAddr(to), unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte("flooded")))
+		return ipPacket(r.a.address, netip.MustParseAddr(to), unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte("flooded")))
 	}
 	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_IP, ip("255.255.255.255")))
 	r.a.inject(etherFrame(net.HardwareAddr{1, 0, 0x5e, 0, 0, 9}, r.a.port.MAC, unix.ETH_P_IP, ip("224.0.0.9")))
 	r.a.inject(etherFrame(net.HardwareAddr{2, 9, 9, 9, 9, 9}, r.a.port.MAC, unix.ETH_P_IP, ip("10.0.1.77")))
-	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.port.Address, netip.MustParseAddr("10.0.1.77"))))
-	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.port.Address, r.b.port.Address)))
-	r.a.reaches(r.b.port.Address)
+	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.address, netip.MustParseAddr("10.0.1.77"))))
+	r.a.inject(etherFrame(broadcast, r.a.port.MAC, unix.ETH_P_ARP, arpPacket(1, r.a.port.MAC, r.a.address, r.b.address)))
+	r.a.reaches(r.b.address)
 	isTunnel := func(f []byte) bool { return is(f, unix.IPPROTO_UDP) && f[36] == 0x12 && f[37] == 0xb5 }
 	for _, f := range wire.until(func(f []byte) bool {
-		return isTunnel(f) && bytes.Contains(f, r.b.port.Address.AsSlice()) && is(f[50:], unix.IPPROTO_ICMP)
+		return isTunnel(f) && bytes.Contains(f, r.b.address.AsSlice()) && is(f[50:], unix.IPPROTO_ICMP)
 	}) {
 		if isTunnel(f) {
 			t.Errorf("the tunnel carries %x", f[50:])

@@ -142,7 +142,11 @@ func givenOnce(w *world, r *revision) (string, error) {
 			cs = append(cs, i.PlacementClaims())
 		}
 		if p, ok := o.(*api.Port); ok {
-			for _, at := range []string{p.Spec.Network + " " + p.Spec.Address.String(), p.Spec.Network + " " + p.Spec.MAC} {
+			has := []string{p.Spec.Network + " " + p.Spec.MAC}
+			for _, a := range p.Spec.Addresses {
+				has = append(has, p.Spec.Network+" "+a.Address.String())
+			}
+			for _, at := range has {
 				if other := addresses[at]; other != "" {
 					return id, fmt.Errorf("%s and %s both have %s", other, id, at)
 				}
