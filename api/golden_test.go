@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -127,10 +128,18 @@ func unset(v reflect.Value, at string) (out []string) {
 		if v.Len() == 0 {
 			return []string{at}
 		}
-		if v.Kind() == reflect.Slice {
-			return unset(v.Index(0), at+"[0]")
+		if v.Kind() == reflect.Map {
+			return nil
 		}
-		return nil
+		// Some fields exclude each other: one element has the one, and one the other.
+		for i := range v.Len() {
+			empty := unset(v.Index(i), at+"[]")
+			if i == 0 {
+				out = empty
+			}
+			out = slices.DeleteFunc(out, func(s string) bool { return !slices.Contains(empty, s) })
+		}
+		return out
 	case reflect.Struct:
 		if v.Type().Implements(textMarshaler) {
 			break

@@ -51,9 +51,10 @@ const (
 
 // NIC asks for a network interface: a port that exists, or a new one in a network.
 type NIC struct {
-	Network   string        `json:"network,omitempty" doc:"ID or name. May be left out where a subnet is given."`
-	Addresses []PortAddress `json:"addresses,omitempty" doc:"Default: one of each family (IPv4, IPv6) that the network has." maxItems:"16"`
-	Port      string        `json:"port,omitempty" doc:"ID or name of a port that exists; without it one is made, and its ID is put here."`
+	Network        string        `json:"network,omitempty" doc:"ID or name. May be left out where a subnet is given."`
+	Addresses      []PortAddress `json:"addresses,omitempty" doc:"Default: one of each family (IPv4, IPv6) that the network has." maxItems:"16"`
+	Port           string        `json:"port,omitempty" doc:"ID or name of a port that exists; without it one is made, and its ID is put here."`
+	SecurityGroups []string      `json:"security_groups,omitzero" writeOnly:"true" doc:"IDs or names of the security groups of the port that is made. Left out: the project's group default. The port has them from then on, and they are changed there." maxItems:"8"`
 }
 
 // InstanceStatus is what is seen of an instance.
@@ -264,6 +265,7 @@ func (i *Instance) Validate() error {
 			f.Add(at, "", "it names no port, no subnet and no network")
 		}
 		validateAddresses(&f, at+".addresses", nic.Addresses)
+		validateGroups(at+".security_groups", nic.SecurityGroups, &f)
 	}
 	f = append(f, validateLabels("spec.required_labels", i.Spec.RequiredLabels)...)
 	return f.Err()

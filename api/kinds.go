@@ -89,6 +89,7 @@ var Kinds = []Kind{
 	sshKeyKind,
 	networkKind,
 	subnetKind,
+	securityGroupKind,
 	portKind,
 	externalNetworkKind,
 	floatingIPKind,
@@ -116,6 +117,7 @@ const (
 	KindJoinToken       = "join-token"
 	KindEvent           = "event"
 	KindOperation       = "operation"
+	KindSecurityGroup   = "security-group"
 )
 
 // KindByName finds a kind by its singular or plural name.

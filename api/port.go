@@ -14,11 +14,12 @@ type Port struct {
 
 // PortSpec is what is wanted of a port.
 type PortSpec struct {
-	Network   string        `json:"network,omitempty" doc:"ID or name of the network. May be left out where a subnet is given."`
-	Addresses []PortAddress `json:"addresses,omitempty" doc:"Default: one of each family (IPv4, IPv6) that the network has." maxItems:"16"`
-	MAC       string        `json:"mac,omitempty" doc:"Unicast. Default: made by Cairn." example:"02:16:3e:4a:5b:6c" pattern:"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"`
-	Instance  string        `json:"instance,omitempty" readOnly:"true" doc:"ID of the instance whose NIC it is."`
-	Owned     bool          `json:"owned,omitempty" readOnly:"true" doc:"It was made with its instance and goes with it."`
+	Network        string        `json:"network,omitempty" doc:"ID or name of the network. May be left out where a subnet is given."`
+	Addresses      []PortAddress `json:"addresses,omitempty" doc:"Default: one of each family (IPv4, IPv6) that the network has." maxItems:"16"`
+	MAC            string        `json:"mac,omitempty" doc:"Unicast. Default: made by Cairn." example:"02:16:3e:4a:5b:6c" pattern:"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"`
+	SecurityGroups []string      `json:"security_groups,omitzero" doc:"IDs or names of its security groups. Left out: the project's group default. With an empty list nothing passes but what its router offers. They can be changed at any time." maxItems:"8"`
+	Instance       string        `json:"instance,omitempty" readOnly:"true" doc:"ID of the instance whose NIC it is."`
+	Owned          bool          `json:"owned,omitempty" readOnly:"true" doc:"It was made with its instance and goes with it."`
 }
 
 // PortAddress is an address of a port. One of the two is enough to ask for it.
@@ -60,6 +61,7 @@ func (p *Port) Validate() error {
 			f.Add("spec.mac", "leave it out", "%s is the MAC of every gateway", p.Spec.MAC)
 		}
 	}
+	validateGroups("spec.security_groups", p.Spec.SecurityGroups, &f)
 	return f.Err()
 }
 
@@ -108,6 +110,9 @@ func (p *Port) Claims() Claims {
 		if !slices.ContainsFunc(p.Spec.Addresses[:i], func(b PortAddress) bool { return b.Subnet == a.Subnet }) {
 			c.Refs = append(c.Refs, Ref{Kind: KindSubnet, ID: a.Subnet, Field: field + ".subnet"})
 		}
+	}
+	for i, g := range p.Spec.SecurityGroups {
+		c.Refs = append(c.Refs, Ref{Kind: KindSecurityGroup, ID: g, Field: fmt.Sprintf("spec.security_groups[%d]", i)})
 	}
 	if p.Spec.Instance != "" {
 		c.Refs = append(c.Refs, Ref{Kind: KindInstance, ID: p.Spec.Instance, Field: "spec.instance"})

@@ -82,6 +82,25 @@ func TestValidate_namesTheFieldAndTheCause(t *testing.T) {
 		{"external-network", `{"spec":{"pools":["::ffff:203.0.113.0/120"]}}`, "spec.pools[0]", "neither a prefix nor"},
 		{"floating-ip", `{"spec":{"address":"2001:db8::1"}}`, "spec.address", "not IPv4"},
 		{"floating-ip", `{"spec":{"port_address":"::ffff:10.0.0.5"}}`, "spec.port_address", "not IPv4"},
+		{"port", `{"spec":{"security_groups":["a","b","a"]}}`, "spec.security_groups[2]", "named twice"},
+		{"port", `{"spec":{"security_groups":[""]}}`, "spec.security_groups[0]", "names no"},
+		{"port", `{"spec":{"security_groups":["1","2","3","4","5","6","7","8","9"]}}`, "spec.security_groups", "more than 8"},
+		{"security-group", rules(`{"direction":"up"}`), "spec.rules[0].direction", `"up" is neither`},
+		{"security-group", rules(`{"direction":"ingress","protocol":"tpc"}`), "spec.rules[0].protocol", `"tpc" is no protocol`},
+		{"security-group", rules(`{"direction":"ingress","protocol":"256"}`), "spec.rules[0].protocol", "is no protocol"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"any"},{"direction":"ingress","protocol":"any","ports":{"first":80}}`), "spec.rules[1].ports", "the protocol any has no ports"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"icmp","ports":{"first":80}}`), "spec.rules[0].ports", "has no ports"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"tcp","ports":{"first":90,"last":80}}`), "spec.rules[0].ports", "first port 90 is behind the last 80"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"tcp","ports":{"first":1,"last":70000}}`), "spec.rules[0].ports", "not between 0 and 65535"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"tcp","icmp_type":8}`), "spec.rules[0].icmp_type", "the protocol tcp has no types"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"icmp","icmp_type":256}`), "spec.rules[0].icmp_type", "not between 0 and 255"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"icmp","icmp_code":1}`), "spec.rules[0].icmp_code", "belongs to a type"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"any","cidr":"10.0.0.0/8","group":"web"}`), "spec.rules[0].group", "given twice"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"any","cidr":"10.0.0.1/8"}`), "spec.rules[0].cidr", "bits set"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"icmp","cidr":"fd00::/8"}`), "spec.rules[0].cidr", "icmp is of IPv4"},
+		{"security-group", rules(`{"direction":"ingress","protocol":"icmpv6","cidr":"10.0.0.0/8"}`), "spec.rules[0].cidr", "icmpv6 is of IPv6"},
+		{"security-group", rules(strings.Repeat(`{"direction":"ingress"},`, 100) + `{"direction":"ingress"}`), "spec.rules", "101 rules are more than 100"},
+		{"instance", `{"spec":{"nics":[{"network":"n","security_groups":["a","a"]}]}}`, "spec.nics[0].security_groups[1]", "named twice"},
 		{"instance", `{"spec":{"type":""}}`, "spec.type", "has a type"},
 		{"instance", `{"spec":{"image":""}}`, "spec.image", "from an image"},
 		{"instance", `{"spec":{"power":"maybe"}}`, "spec.power", "neither on nor off"},
@@ -101,6 +120,9 @@ func TestValidate_namesTheFieldAndTheCause(t *testing.T) {
 			t.Fatalf("no kind %s", c.kind)
 		}
 		o, _ := example(t, k)
+		if g, ok := o.(*api.SecurityGroup); ok {
+			g.Spec.Rules = nil
+		}
 		if err := json.Unmarshal([]byte(c.patch), o); err != nil {
 			t.Fatalf("%s %s: %v", c.kind, c.patch, err)
 		}
@@ -114,6 +136,9 @@ func TestValidate_namesTheFieldAndTheCause(t *testing.T) {
 		}
 	}
 }
+
+// rules is a patch with these rules instead of the example's.
+func rules(r string) string { return `{"spec":{"rules":[` + r + `]}}` }
 
 func has(f api.Faults, field, detail string) bool {
 	for _, x := range f {

@@ -10,8 +10,11 @@ import (
 )
 
 // givePort completes a new port: its network and subnets become IDs, and it gets
-// addresses and a MAC. at is the path of the fields in the request, for problems.
+// addresses, a MAC and security groups. at is the path of the fields in the request, for problems.
 func (a *admission) givePort(at string, p *api.Port) error {
+	if err := a.giveGroups(at+".security_groups", p); err != nil {
+		return err
+	}
 	asked, err := a.portNetwork(at, p)
 	if err != nil {
 		return err

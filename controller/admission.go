@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -165,16 +166,22 @@ func (a *admission) describe(id string) string {
 	return id
 }
 
-// guard adds what the created objects refer to, so that it cannot be deleted by
+// refers tells whether the object refers to that already.
+func (a *admission) refers(o api.Object, r api.Ref) bool {
+	old := a.view.Get(kindName(o), o.GetMeta().ID)
+	return old != nil && slices.ContainsFunc(old.Claims().Refs, func(x api.Ref) bool { return x.ID == r.ID })
+}
+
+// guard adds what the created and changed objects refer to from now on, so that it cannot be deleted by
 // another process while this is written.
 func (a *admission) guard() {
 	done := map[string]bool{}
 	for _, o := range a.change.Update {
 		done[o.GetMeta().ID] = true
 	}
-	for _, o := range a.change.Create {
+	for _, o := range slices.Concat(a.change.Create, a.change.Update) {
 		for _, r := range a.claims[o.GetMeta().ID].Refs {
-			if done[r.ID] {
+			if done[r.ID] || a.refers(o, r) {
 				continue
 			}
 			done[r.ID] = true

@@ -76,6 +76,7 @@ func (a *admission) bootstrap(secretSHA256 string) error {
 		}
 		a.create(o)
 	}
+	a.defaultGroup(p.ID)
 	a.event(p, reasonCreated, "this cloud began")
 	return a.judge()
 }

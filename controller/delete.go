@@ -64,7 +64,8 @@ func (a *admission) remove(o api.Object, force bool) (gone bool, err error) {
 }
 
 // unused refuses the deletion of what others refer to, naming some of them. The
-// ports of an instance do not count: they go with it or are detached.
+// ports of an instance do not count: they go with it or are detached. Nor does a
+// project's default group.
 func (a *admission) unused(o api.Object) error {
 	m, kind := o.GetMeta(), kindName(o)
 	var names []string
@@ -74,6 +75,9 @@ func (a *admission) unused(o api.Object) error {
 			continue
 		}
 		for r := range a.view.Referrers(k.Name, kind, m.ID) {
+			if kind == api.KindProject && k.Name == api.KindSecurityGroup && r.GetMeta().Name == api.DefaultGroup {
+				continue // it was made with it
+			}
 			if len(names) == 3 {
 				more = true
 				break

@@ -113,7 +113,7 @@ func (a *admission) giveNIC(i *api.Instance, n int) error {
 	p := &api.Port{}
 	p.ID, p.Project = a.newID(api.KindPort), i.Project
 	p.Name = fmt.Sprintf("%s-nic%d-%s", i.Name[:min(len(i.Name), 40)], n, p.ID[len(p.ID)-8:])
-	p.Spec = api.PortSpec{Network: nic.Network, Addresses: nic.Addresses, Instance: i.ID, Owned: true}
+	p.Spec = api.PortSpec{Network: nic.Network, Addresses: nic.Addresses, Instance: i.ID, Owned: true, SecurityGroups: nic.SecurityGroups}
 	if err := a.givePort(at, p); err != nil {
 		return err
 	}
@@ -130,6 +130,9 @@ func (a *admission) attachPort(i *api.Instance, nic *api.NIC, at string) error {
 	old := o.(*api.Port)
 	if old.Spec.Instance != "" || slices.ContainsFunc(a.change.Update, func(x api.Object) bool { return x.GetMeta().ID == old.ID }) {
 		return api.NewProblem(409, "port_in_use", at+".port", "choose a port that no instance has", "port %s is a NIC of %s", old.Name, a.describe(cmp.Or(old.Spec.Instance, i.ID)))
+	}
+	if nic.SecurityGroups != nil {
+		return api.NewProblem(422, "invalid_value", at+".security_groups", "set them on the port", "port %s has security groups of its own", old.Name)
 	}
 	network := cmp.Or(nic.Network, old.Spec.Network)
 	a.sameByName(api.KindNetwork, i.Project, old.Spec.Network, &network)

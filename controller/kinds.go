@@ -44,6 +44,7 @@ var Kinds = []Kind{
 	sshKeyKind,
 	networkKind,
 	subnetKind,
+	securityGroupKind,
 	portKind,
 	externalNetworkKind,
 	floatingIPKind,

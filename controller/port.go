@@ -20,7 +20,10 @@ func admitPort(a *admission, old, o api.Object) error {
 	for i := range min(len(p.Spec.Addresses), len(was.Spec.Addresses)) {
 		a.sameByName(api.KindSubnet, p.Project, was.Spec.Addresses[i].Subnet, &p.Spec.Addresses[i].Subnet)
 	}
-	return immutable(old, o, "make another port")
+	if err := a.giveGroups("spec.security_groups", p); err != nil {
+		return err
+	}
+	return immutable(old, o, "make another port", "security_groups")
 }
 
 // sameByName puts the ID back where a change names the same object by its name.

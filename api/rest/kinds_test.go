@@ -22,6 +22,7 @@ var samples = map[string]string{
 	api.KindFloatingIP:      `{"name":"x","spec":{"external_network":"e","address":"203.0.113.7"}}`,
 	api.KindInstance:        `{"name":"x","spec":{"type":"small","image":"debian","nics":[{"network":"n"}]}}`,
 	api.KindJoinToken:       `{"name":"x"}`,
+	api.KindSecurityGroup:   `{"name":"x","spec":{"rules":[{"direction":"ingress","protocol":"tcp","ports":{"first":22},"cidr":"203.0.113.0/24"}]}}`,
 }
 
 // path is where a kind's resources are for the project p.
