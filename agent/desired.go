@@ -148,28 +148,16 @@ func (d *desired) set(i api.DesiredItem, changed map[string]bool) error {
 	if d.said != nil {
 		d.said[i.Kind+"/"+i.ID] = true
 	}
-	switch {
-	case i.Host != nil:
-		d.want.Host = *i.Host
-		return nil
-	case i.Instance != nil && i.Instance.ID == i.ID:
-		if digest(d.want.Instances[i.ID]) != digest(*i.Instance) {
-			changed[i.ID] = true
-		}
-		d.want.Instances[i.ID] = *i.Instance
-		return nil
-	case i.Network != nil && i.Network.ID == i.ID:
-		d.want.Networks[i.ID] = *i.Network
-		return nil
-	case i.Port != nil && i.Port.ID == i.ID:
-		if digest(d.want.Ports[i.ID]) != digest(*i.Port) && i.Port.Local {
-			changed[i.Port.Instance] = true
-		}
-		d.want.Ports[i.ID] = *i.Port
-		return nil
-	default:
+	if i.Instance != nil && digest(d.want.Instances[i.ID]) != digest(*i.Instance) {
+		changed[i.ID] = true
+	}
+	if i.Port != nil && i.Port.Local && digest(d.want.Ports[i.ID]) != digest(*i.Port) {
+		changed[i.Port.Instance] = true
+	}
+	if !d.want.Set(i) {
 		return fmt.Errorf("the stream sets %s %s, and what is under it is of another kind or ID", i.Kind, i.ID)
 	}
+	return nil
 }
 
 // delete drops what the stream says is gone; before it has named all it only

@@ -116,3 +116,20 @@ type DesiredItem struct {
 	Network  *HostNetwork  `json:"network,omitempty"`
 	Port     *HostPort     `json:"port,omitempty"`
 }
+
+// Set puts what an item says where it belongs; false when the item is not whole.
+func (d *HostDesired) Set(i DesiredItem) bool {
+	switch {
+	case i.Host != nil:
+		d.Host = *i.Host
+	case i.Instance != nil && i.Instance.ID == i.ID:
+		d.Instances[i.ID] = *i.Instance
+	case i.Network != nil && i.Network.ID == i.ID:
+		d.Networks[i.ID] = *i.Network
+	case i.Port != nil && i.Port.ID == i.ID:
+		d.Ports[i.ID] = *i.Port
+	default:
+		return false
+	}
+	return true
+}

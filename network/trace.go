@@ -3,7 +3,6 @@ package network
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -29,7 +28,7 @@ const (
 
 // Hop is one step on a packet's way.
 type Hop struct {
-	Host  string // its name, as Trace was given it
+	Host  string // its name
 	Where string // a link, or a chain of rules
 	What  string // what is done there
 }
@@ -50,24 +49,39 @@ const ephemeral = "49152"
 // mostHops ends a packet that goes round.
 const mostHops = 500
 
-// Trace follows the first packet of a connection from a port through what the
-// hosts are made to be: links, entries, routes and rules. It looks at what is
-// wanted, not at what there is, which Differences tells.
-func Trace(hosts map[string]Desired, host, port string, p Packet) Way {
-	w := &walker{layouts: map[string]layout{}, hosts: hosts}
-	for name, want := range hosts {
-		w.layouts[name] = lay(want, Observed{State: State{Host: NewSpace()}})
+// Hosts finds a host by its underlay address: its name, and what its network is to be.
+type Hosts func(underlay netip.Addr) (name string, want Desired, ok bool)
+
+// Trace follows the first packet of a connection from a port of a host through
+// what the hosts are made to be: links, entries, routes and rules. It looks at what
+// is wanted, not at what there is, which Differences tells.
+func Trace(hosts Hosts, underlay netip.Addr, port string, p Packet) Way {
+	w := &walker{hosts: hosts}
+	if !w.enter(underlay) {
+		w.drop("host", "no host has the address %s", underlay)
+		return w.way
 	}
-	w.send(host, port, p)
+	w.send(port, p)
 	return w.way
 }
 
 type walker struct {
-	hosts   map[string]Desired
-	layouts map[string]layout
-	packet  seen
-	at      string // name of the host
-	way     Way
+	hosts Hosts
+	way   Way
+	// Where the packet is, and what is wanted there.
+	at   string
+	want Desired
+	layout
+	packet seen
+}
+
+// enter goes on at another host.
+func (w *walker) enter(underlay netip.Addr) bool {
+	name, want, ok := w.hosts(underlay)
+	if ok {
+		w.at, w.want, w.layout = name, want, lay(want, Observed{State: State{Host: NewSpace()}})
+	}
+	return ok
 }
 
 func (w *walker) note(where, format string, args ...any) {
@@ -87,9 +101,8 @@ func (w *walker) arrive(where, format string, args ...any) {
 }
 
 // send is what the guest does: it asks for the next hop's MAC, and sends.
-func (w *walker) send(host, port string, p Packet) {
-	w.at = host
-	n, from, ok := findPort(w.hosts[host], port)
+func (w *walker) send(port string, p Packet) {
+	n, from, ok := findPort(w.want, port)
 	if !ok || !from.Local {
 		w.drop("port "+port, "it is not on the host")
 		return
@@ -181,7 +194,7 @@ func (w *walker) dest() netip.Addr {
 
 // judge asks the rules of a namespace at a hook, and tells whether the packet goes on.
 func (w *walker) judge(namespace string, f Family, hook string) bool {
-	v := judge(w.layouts[w.at].tables[namespace], f, hook, &w.packet, func(j judgement) {
+	v := judge(w.tables[namespace], f, hook, &w.packet, func(j judgement) {
 		if j.rule == nil && j.verdict == accept {
 			return // nothing was said of it
 		}
@@ -194,7 +207,7 @@ func (w *walker) judge(namespace string, f Family, hook string) bool {
 			at = namespace + ", " + at
 		}
 		if w.note(at, "%s: %s", j.verdict, why); j.verdict == drop {
-			w.way.End = fmt.Sprintf("dropped by %s: %s", at, why)
+			w.way.End = fmt.Sprintf("%s: %s", at, why)
 		}
 	})
 	return v == accept
@@ -206,8 +219,7 @@ func (w *walker) bridge(in string) {
 		w.drop("link "+in, "it goes round")
 		return
 	}
-	l := w.layouts[w.at]
-	link := l.Host.Links[in]
+	link := w.Host.Links[in]
 	f := w.packet.fields
 	f[InLink] = in
 	delete(f, OutLink)
@@ -216,7 +228,7 @@ func (w *walker) bridge(in string) {
 	}
 	mac := f[EtherDest]
 	out := ""
-	for k, to := range l.Host.Forwards {
+	for k, to := range w.Host.Forwards {
 		if k.Bridge == link.Bridge && k.MAC.String() == mac {
 			out = to
 		}
@@ -230,7 +242,7 @@ func (w *walker) bridge(in string) {
 	if !w.judge("", FamilyBridge, "forward") || !w.judge("", FamilyBridge, "postrouting") {
 		return
 	}
-	switch to := l.Host.Links[out]; to.Kind {
+	switch to := w.Host.Links[out]; to.Kind {
 	case KindTap:
 		w.tap(out)
 	case KindVXLAN:
@@ -243,7 +255,7 @@ func (w *walker) bridge(in string) {
 
 // tap ends a packet at a guest, which takes what is for its MAC and address.
 func (w *walker) tap(tap string) {
-	for _, n := range w.hosts[w.at].Networks {
+	for _, n := range w.want.Networks {
 		for _, p := range n.Ports {
 			if Tap(p.ID) != tap {
 				continue
@@ -262,26 +274,19 @@ func (w *walker) tap(tap string) {
 
 // tunnel follows a frame to the host at the other end.
 func (w *walker) tunnel(device string) {
-	l := w.layouts[w.at]
 	var to netip.Addr
-	for k, host := range l.Host.Tunnels {
+	for k, host := range w.Host.Tunnels {
 		if k.Link == device && k.MAC.String() == w.packet.fields[EtherDest] {
 			to = host
 		}
 	}
-	other := ""
-	for _, name := range slices.Sorted(maps.Keys(w.hosts)) {
-		if w.hosts[name].Underlay == to {
-			other = name
-		}
-	}
-	if other == "" {
+	from := w.want.Underlay
+	here := w.at
+	if !w.enter(to) {
 		w.drop("link "+device, "%s is at no host that is known", w.packet.fields[EtherDest])
 		return
 	}
-	w.note("link "+device, "it goes through the tunnel to %s", to)
-	from := w.hosts[w.at].Underlay
-	w.at = other
+	w.way.Hops = append(w.way.Hops, Hop{here, "link " + device, "it goes through the tunnel to " + w.at})
 	inner := w.packet
 	w.packet = seen{state: "untracked", fields: headers(from, Packet{Dest: to, Protocol: UDP, DestPort: VXLANPort})}
 	w.packet.fields[InLink] = uplinkName
@@ -290,7 +295,7 @@ func (w *walker) tunnel(device string) {
 	if !ok {
 		return
 	}
-	if _, ok := w.layouts[other].Host.Links[device]; !ok {
+	if _, ok := w.Host.Links[device]; !ok {
 		w.drop("link "+device, "the network is not on this host")
 		return
 	}
@@ -302,7 +307,7 @@ const uplinkName = "uplink"
 
 // router follows a packet that enters a router.
 func (w *walker) router(namespace, in string) {
-	x := w.layouts[w.at].Routers[namespace]
+	x := w.Routers[namespace]
 	out, next, ok := w.route(namespace, x, in)
 	if !ok {
 		return
@@ -342,7 +347,7 @@ func (w *walker) route(namespace string, x Space, in string) (out string, next n
 	}
 	dest := w.dest()
 	out, next, own := x.way(dest)
-	if namespace == "" && dest == w.hosts[w.at].Underlay {
+	if namespace == "" && dest == w.want.Underlay {
 		own = true
 	}
 	if own {
@@ -371,13 +376,18 @@ func (w *walker) leave(namespace string, x Space, out string) {
 		return
 	}
 	as := w.packet.source
-	if as == masqueraded {
-		as = w.hosts[w.at].Underlay.String()
+	switch {
+	case as != masqueraded:
+	case out == uplinkName:
+		as = w.want.Underlay.String()
+	default: // which the host gives by itself
+		w.note(namespace, "its source becomes the address of %s", out)
 		for k := range x.Addresses {
 			if k.Link == out {
-				as = k.Address.Addr().String()
+				w.packet.fields[IPSource] = k.Address.Addr().String()
 			}
 		}
+		return
 	}
 	w.note(cmp.Or(namespace, "host"), "its source %s becomes %s", w.packet.fields[IPSource], as)
 	w.packet.fields[IPSource] = as
@@ -408,7 +418,7 @@ func (x Space) way(dest netip.Addr) (out string, next netip.Addr, own bool) {
 
 // host follows a packet that comes out of a router.
 func (w *walker) host(cable string) {
-	x := w.layouts[w.at].Host
+	x := w.Host
 	out, _, ok := w.route("", x, cable)
 	if !ok {
 		return

@@ -39,7 +39,14 @@ func TestTrace_golden(t *testing.T) {
 		if c.change != nil {
 			c.change(hosts)
 		}
-		way := Trace(hosts, "one", "prt_aaaaaaaaaaaa", c.packet)
+		way := Trace(func(underlay netip.Addr) (string, Desired, bool) {
+			for name, d := range hosts {
+				if d.Underlay == underlay {
+					return name, d, true
+				}
+			}
+			return "", Desired{}, false
+		}, netip.MustParseAddr("192.0.2.1"), "prt_aaaaaaaaaaaa", c.packet)
 		var s strings.Builder
 		for _, h := range way.Hops {
 			s.WriteString(h.String() + "\n")

@@ -62,4 +62,6 @@ type Backend interface {
 
 	// ConsoleLog returns the last bytes (at most limit) of an instance's serial console.
 	ConsoleLog(ctx context.Context, instance *api.Instance, limit int64) (io.ReadCloser, error)
+	// Trace follows a packet from a port through what the hosts are to be.
+	Trace(ctx context.Context, port *api.Port, q api.TraceQuery) (api.Trace, error)
 }

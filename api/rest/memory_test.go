@@ -366,6 +366,10 @@ func (m *memory) ConsoleLog(_ context.Context, i *api.Instance, limit int64) (io
 	return io.NopCloser(strings.NewReader("login: " + i.Name)), nil
 }
 
+func (m *memory) Trace(_ context.Context, p *api.Port, q api.TraceQuery) (api.Trace, error) {
+	return api.Trace{Passes: q.Port == 443, End: fmt.Sprintf("%s %s %d", q.To, q.Protocol, q.Port), Hops: []api.TraceHop{{Host: "h1", Where: "link", What: p.Name}}}, nil
+}
+
 func (m *memory) Controllers(context.Context) ([]api.Controller, error) {
 	return []api.Controller{{Name: "a", State: api.StateReady, Leads: true, Member: "1"}}, nil
 }

@@ -22,6 +22,7 @@ func (s *Server) register() {
 	}
 	s.registerImageData()
 	s.registerConsole()
+	s.registerTrace()
 	s.registerHostRoutes()
 	s.registerControllers()
 	s.registerBackup()

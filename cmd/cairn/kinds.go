@@ -51,6 +51,7 @@ var extraCommands = []struct {
 }{
 	{api.KindInstance, consoleLogCommand},
 	{api.KindImage, uploadCommand},
+	{api.KindNetwork, traceCommand},
 }
 
 // waitFlags say whether to wait for what was asked for.

@@ -24,7 +24,7 @@ var arrows = []arrow{
 	{"controller/store/memetcd", nil, "it answers as etcd does, and does not know what for"},
 	{"controller/store/storetest", []string{"controller/store", "controller/store/memetcd"}, "it opens real stores for tests, and nothing else"},
 	{"controller/pki", []string{"api"}, "it signs certificates and knows nothing of who asks"},
-	{"controller", []string{"api", "scheduler", "controller/*"}, "it never meets an agent: the two speak through objects only"},
+	{"controller", []string{"api", "scheduler", "network", "controller/*"}, "it never meets an agent: the two speak through objects only; it explains a packet by the same function of values that a host is made from"},
 	{"agent", []string{"api", "api/client", "network"}, "an agent is an ordinary client of the API; it reaches the machine through drivers that it declares"},
 	{"agent/libvirt", []string{"api", "agent"}, "a driver: it does what the agent's interface says"},
 	{"agent/disk", []string{"api", "api/client", "agent"}, "a driver: it does what the agent's interface says"},

@@ -1,0 +1,70 @@
+package controller
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// Trace implements rest.Backend. Each host that the packet comes to is worked out
+// from the same desired state that its agent is sent.
+func (b *Backend) Trace(ctx context.Context, p *api.Port, q api.TraceQuery) (api.Trace, error) {
+	v, err := b.store.View(ctx, 0)
+	if err != nil {
+		return api.Trace{}, err
+	}
+	to, err := netip.ParseAddr(q.To)
+	if err != nil {
+		return api.Trace{}, api.NewProblem(400, "invalid_parameter", "to", "give an IP address", "%q is not an address", q.To)
+	}
+	var h *api.Host
+	if i := get[*api.Instance](v, api.KindInstance, p.Spec.Instance); i != nil {
+		h = get[*api.Host](v, api.KindHost, i.Placement.Host)
+	}
+	if h == nil {
+		return api.Trace{}, api.NewProblem(409, "not_placed", "", "wait until its instance is placed", "port %s is on no host, so that it can send nothing", p.Name)
+	}
+	underlay, err := netip.ParseAddr(h.Status.Address)
+	if err != nil {
+		return api.Trace{}, api.NewProblem(409, "not_placed", "", "wait for the host's first report", "the host %s has not said where its network is", h.Name)
+	}
+	way := network.Trace(hostsOfTrace(v), underlay, p.ID, network.Packet{Dest: to.Unmap(), Protocol: network.Protocol(q.Protocol), DestPort: q.Port})
+	t := api.Trace{Passes: way.Passes, End: way.End, Port: way.Port, Hops: []api.TraceHop{}}
+	for _, hop := range way.Hops {
+		t.Hops = append(t.Hops, api.TraceHop{Host: hop.Host, Where: hop.Where, What: hop.What})
+	}
+	return t, nil
+}
+
+// traceMTU is what an underlay is taken to have. A trace is of small packets.
+const traceMTU = 1500
+
+// hostsOfTrace finds what a host is to be by its underlay address.
+func hostsOfTrace(v api.View) network.Hosts {
+	return func(underlay netip.Addr) (string, network.Desired, bool) {
+		for o := range v.List(api.KindHost, "", "") {
+			h := o.(*api.Host)
+			if h.Status.Address != underlay.String() {
+				continue
+			}
+			// What cannot be understood is left out, as the host leaves it out.
+			want, _ := network.FromHost(underlay, traceMTU, wholeDesired(v, h.ID))
+			return h.Name, want, true
+		}
+		return "", network.Desired{}, false
+	}
+}
+
+// wholeDesired is all of a host's desired state.
+func wholeDesired(v api.View, host string) api.HostDesired {
+	d := api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}}
+	nets := localNetworks(v, host)
+	for _, at := range everything(v, host, nets) {
+		if i := desiredItem(v, host, nets, at); i != nil {
+			d.Set(*i)
+		}
+	}
+	return d
+}
