@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
@@ -344,5 +345,58 @@ func TestDesired_statusReportsWakeNobody(t *testing.T) {
 	items := c.next(s, "the host's new spec")
 	if len(items) != 2 || items[1].Op != "synced" || items[0].Host == nil || items[0].Host.VCPUOvercommit != 8 {
 		t.Errorf("the first news after a status report are %+v", items)
+	}
+}
+
+// TestDesired_aNewPortCostsTheSameHoweverManyThereAre: a host that is only in the
+// network is sent that one port, and nothing that grows with the network.
+func TestDesired_aNewPortCostsTheSameHoweverManyThereAre(t *testing.T) {
+	c := newCloud(t)
+	c.subnet("sub", "10.0.0.0/16")
+	h1, h2 := c.host("h1", 100, 65536, 1000), c.host("h2", 100, 65536, 1000)
+	c.run()
+	placedOn := func(name, host string) *api.Instance {
+		t.Helper()
+		i := instance(name)
+		i.Spec.RequiredLabels = map[string]string{"at": host}
+		return c.create(i).(*api.Instance)
+	}
+	for _, h := range []string{h1, h2} {
+		if _, err := c.b.Update(c.ctx, c.write(), api.KindHost, h, func(o api.Object) error {
+			o.(*api.Host).Labels = map[string]string{"at": h}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	placedOn("anchor", h2)
+	s, w := c.follow(h2), wanted{}
+	for len(w) < 4 {
+		w.apply(c.next(s, "all of it"))
+	}
+	// told is what h2 is sent of a port that comes to h1: how many items, and bytes.
+	told := func(name string) (items, bytes int) {
+		t.Helper()
+		port := placedOn(name, h1).Spec.NICs[0].Port
+		for w["port "+port].Port == nil {
+			got := c.next(s, "the new port")
+			w.apply(got)
+			for _, x := range got {
+				x.Revision = 0
+				b, err := json.Marshal(x)
+				if err != nil {
+					t.Fatal(err)
+				}
+				items, bytes = items+1, bytes+len(b)
+			}
+		}
+		return items, bytes
+	}
+	items, bytes := told("first-000")
+	for i := range 40 {
+		told(fmt.Sprintf("other-%03d", i))
+	}
+	if i, b := told("later-000"); i != items || b > bytes+8 || items > 2 { // an address has up to two digits more
+		t.Errorf("of the first port a host is sent %d items, %d bytes; with 40 ports in the network %d, %d", items, bytes, i, b)
 	}
 }
