@@ -71,7 +71,8 @@ type HostImage struct {
 type HostNetwork struct {
 	ID      string                `json:"id"`
 	VNI     uint32                `json:"vni"`
-	MTU     int                   `json:"mtu,omitempty"` // 0: the most that fits the underlay
+	MTU     int                   `json:"mtu,omitempty"`    // 0: the most that fits the underlay
+	Domain  string                `json:"domain,omitempty"` // that its names are in
 	Subnets map[string]HostSubnet `json:"subnets"`
 }
 

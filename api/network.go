@@ -1,6 +1,9 @@
 package api
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Network is an isolated layer-3 domain (a VPC): two networks never see each
 // other's packets, whatever addresses they use.
@@ -12,6 +15,7 @@ type Network struct {
 type NetworkSpec struct {
 	Description string `json:"description,omitempty" doc:"Free text for people." maxLength:"1024"`
 	MTU         int    `json:"mtu,omitempty" minimum:"576" maximum:"65485" doc:"What guests may send, in bytes. Default: the most that fits the hosts' underlay."`
+	Domain      string `json:"domain,omitempty" maxLength:"150" pattern:"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$" example:"shop.example" doc:"DNS domain of its instances' names. Default: the names of network and project, and internal."`
 	VNI         uint32 `json:"vni,omitempty" readOnly:"true" doc:"The VXLAN network identifier, given by Cairn."`
 }
 
@@ -22,7 +26,7 @@ var networkKind = kind[Network](Kind{
 	Name: KindNetwork, Plural: "networks", IDPrefix: "net", Scope: ScopeProject, Immediate: true,
 	Doc:     "An isolated layer-3 domain (a VPC).",
 	States:  []State{StateReady},
-	Columns: []Column{{"VNI", "spec.vni"}, {"MTU", "spec.mtu"}},
+	Columns: []Column{{"VNI", "spec.vni"}, {"MTU", "spec.mtu"}, {"DOMAIN", "spec.domain"}},
 })
 
 // Default implements Object.
@@ -34,7 +38,41 @@ func (n *Network) Validate() error {
 	if n.Spec.MTU != 0 && (n.Spec.MTU < 576 || n.Spec.MTU > 65485) {
 		f.Add("spec.mtu", "leave it out for the most that fits", "%d is not between 576 and 65485", n.Spec.MTU)
 	}
+	const hint = "give one such as shop.example, or leave it out"
+	if d := reservedDomain(n.Spec.Domain); d != "" {
+		f.Add("spec.domain", hint, "%s means the same everywhere", d)
+	} else if n.Spec.Domain != "" && !IsDomain(n.Spec.Domain) {
+		f.Add("spec.domain", hint, "%q is not a domain of two to ten names of lower-case letters, digits and dashes, with at most 150 characters", n.Spec.Domain)
+	}
 	return f.Err()
+}
+
+// IsDomain tells whether s can be the DNS domain of a network.
+func IsDomain(s string) bool {
+	labels := strings.Split(s, ".")
+	if len(s) > 150 || len(labels) < 2 || len(labels) > 10 {
+		return false
+	}
+	for _, l := range labels {
+		// A name has to begin with a letter; a label may begin with a digit.
+		if l != "" && l[0] >= '0' && l[0] <= '9' {
+			l = "a" + l[1:]
+		}
+		if !IsName(l) {
+			return false
+		}
+	}
+	return reservedDomain(s) == ""
+}
+
+// reservedDomain names the domain that s is in and that no network can have, or "".
+func reservedDomain(s string) string {
+	for _, d := range []string{"arpa", "localhost", "invalid", "local", "onion"} {
+		if s == d || strings.HasSuffix(s, "."+d) {
+			return d
+		}
+	}
+	return ""
 }
 
 // Claims implements Object.

@@ -15,7 +15,7 @@ type SubnetSpec struct {
 	Network    string       `json:"network" doc:"ID or name of the network."`
 	CIDR       netip.Prefix `json:"cidr" doc:"IPv4 prefix, /8 to /29." example:"10.0.0.0/24" format:"cidr"`
 	Gateway    netip.Addr   `json:"gateway,omitempty,omitzero" doc:"Default: the first address." format:"ipv4"`
-	DNSServers []netip.Addr `json:"dns_servers,omitempty" doc:"Given to guests by DHCP." maxItems:"4"`
+	DNSServers []netip.Addr `json:"dns_servers,omitempty" doc:"Given to guests by DHCP. Default: the gateway, which knows the names of the network and asks the host's name servers for others." maxItems:"4"`
 }
 
 // SubnetStatus is what is seen of a subnet.

@@ -9,9 +9,14 @@ const maxVNI = 1<<24 - 1
 
 func admitNetwork(a *admission, old, o api.Object) error {
 	if old != nil {
-		return immutable(old, o, "make another network: guests learn the MTU when they boot", "description")
+		return immutable(old, o, "make another network: guests learn the MTU and the domain when they boot", "description")
 	}
 	n := o.(*api.Network)
+	if n.Spec.Domain == "" {
+		if p := a.lookup(api.KindProject, "", n.Project); p != nil {
+			n.Spec.Domain = n.Name + "." + p.GetMeta().Name + ".internal"
+		}
+	}
 	for range 1000 {
 		vni := uint32(1 + a.dice.IntN(maxVNI))
 		if a.free(api.VNIKey(vni)) {

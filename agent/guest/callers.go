@@ -9,7 +9,7 @@ import (
 )
 
 // connectionsEach is how many connections a guest may have to the metadata
-// service, so that none can use up the agent's files.
+// service, and to DNS, so that none can use up the agent's files.
 const connectionsEach = 16
 
 // callers counts the connections of each address, and lets in only those that
@@ -85,6 +85,16 @@ func (c *callers) reset() {
 		if t, ok := conn.(*net.TCPConn); ok {
 			_ = t.SetLinger(0)
 		}
+	}
+}
+
+// hangUp resets every connection, and closes it.
+func (c *callers) hangUp() {
+	c.reset()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for conn := range c.conns {
+		conn.Close()
 	}
 }
 

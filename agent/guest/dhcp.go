@@ -7,6 +7,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 	"github.com/insomniacslk/dhcp/iana"
+	"github.com/insomniacslk/dhcp/rfc1035label"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -14,6 +15,11 @@ import (
 // leaseTime is long, since an address never changes while its port lives: a
 // guest that renews at half of it survives an agent that is away for as long.
 const leaseTime = 24 * time.Hour
+
+// searchMax is the longest domain that is said a second time, as the list in
+// which short names are looked up: who is not told one takes the domain itself, and
+// not every client takes more than 576 bytes.
+const searchMax = 100
 
 // answerDHCP is what the network says to a DHCP message that came in a frame
 // from that MAC, or nil. It answers from desired state only, and only to who
@@ -91,8 +97,14 @@ func configure(a, q *dhcpv4.DHCPv4, n nic) {
 		set(dhcpv4.OptIPAddressLeaseTime(leaseTime))
 	}
 	set(dhcpv4.OptSubnetMask(net.CIDRMask(n.subnet().CIDR.Bits(), 32)))
-	if len(n.subnet().DNSServers) > 0 {
-		set(dhcpv4.OptDNS(ipsOf(n.subnet().DNSServers)...))
+	if servers := ipsOf(n.nameServers()); len(servers) > 0 {
+		set(dhcpv4.OptDNS(servers...))
+	}
+	if d := n.network.Domain; api.IsDomain(d) {
+		set(dhcpv4.OptDomainName(d))
+		if len(d) <= searchMax {
+			set(dhcpv4.OptDomainSearch(&rfc1035label.Labels{Labels: []string{d}}))
+		}
 	}
 	if api.IsName(n.port.Hostname) {
 		set(dhcpv4.OptHostName(n.port.Hostname))

@@ -62,6 +62,9 @@ func TestDHCP_givesWhatIsDesired(t *testing.T) {
 		if r, d := m.Router(), m.DNS(); len(r) != 1 || !r[0].Equal(net.IP{10, 10, 0, 1}) || len(d) != 1 || !d[0].Equal(net.IP{192, 0, 2, 53}) {
 			t.Errorf("router %v, DNS %v", r, d)
 		}
+		if got := m.DomainName(); got != "n.shop.internal" || m.DomainSearch() == nil || !slices.Equal(m.DomainSearch().Labels, []string{got}) {
+			t.Errorf("domain %q, search %v", got, m.DomainSearch())
+		}
 		if got, want := dhcpv4.Routes(m.ClasslessStaticRoute()).String(), "route to 0.0.0.0/0 via 10.10.0.1; route to 169.254.169.254/32 via 10.10.0.1"; got != want {
 			t.Errorf("routes %q, want %q", got, want)
 		}
@@ -106,12 +109,12 @@ func TestDHCP_servesUdhcpc(t *testing.T) {
 	}
 	script := writeScript(t, "[ $1 = bound ] && env; exit 0")
 	for _, flags := range [][]string{nil, {"-B"}} { // without and with the broadcast flag
-		out, err := g.command(patient(t), "busybox", append([]string{"udhcpc", "-i", "eth0", "-f", "-q", "-n", "-R", "-s", script, "-O", "staticroutes", "-O", "mtu"}, flags...)...)
+		out, err := g.command(patient(t), "busybox", append([]string{"udhcpc", "-i", "eth0", "-f", "-q", "-n", "-R", "-s", script, "-O", "staticroutes", "-O", "mtu", "-O", "search"}, flags...)...)
 		if err != nil {
 			t.Fatalf("udhcpc %v: %v\n%s", flags, err, out)
 		}
 		for _, want := range []string{
-			"ip=10.10.0.11", "subnet=255.255.255.0", "router=10.10.0.1", "dns=192.0.2.53", "hostname=a", "mtu=1500",
+			"ip=10.10.0.11", "subnet=255.255.255.0", "router=10.10.0.1", "dns=192.0.2.53", "hostname=a", "mtu=1500", "domain=n.shop.internal", "search=n.shop.internal",
 			"serverid=10.10.0.1", "staticroutes=0.0.0.0/0 10.10.0.1 169.254.169.254/32 10.10.0.1",
 		} {
 			if !strings.Contains(string(out), want+"\n") {

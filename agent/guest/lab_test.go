@@ -120,7 +120,12 @@ func newWires(t *testing.T) *wires {
 
 // service opens a service on the wires.
 func (w *wires) service() *Service {
-	s := Open(Options{Underlay: agent.Underlay{MTU: 1550}, NamespaceDir: w.dir, Log: slog.New(slog.DiscardHandler)})
+	return w.serviceWith(Options{ResolvConf: filepath.Join(w.dir, "none")})
+}
+
+func (w *wires) serviceWith(o Options) *Service {
+	o.Underlay, o.NamespaceDir, o.Log = agent.Underlay{MTU: 1550}, w.dir, slog.New(slog.DiscardHandler)
+	s := Open(o)
 	w.t.Cleanup(s.Close)
 	return s
 }
@@ -356,7 +361,7 @@ func nothing() api.HostDesired {
 
 // addNetwork adds a network of 10.10.0.0/24.
 func addNetwork(d api.HostDesired, name string, vni uint32) {
-	d.Networks["net_"+name] = api.HostNetwork{ID: "net_" + name, VNI: vni, Subnets: map[string]api.HostSubnet{
+	d.Networks["net_"+name] = api.HostNetwork{ID: "net_" + name, VNI: vni, Domain: name + ".shop.internal", Subnets: map[string]api.HostSubnet{
 		"sub_" + name: {CIDR: prefix("10.10.0.0/24"), Gateway: addr("10.10.0.1"), DNSServers: []netip.Addr{addr("192.0.2.53")}},
 	}}
 }

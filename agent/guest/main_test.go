@@ -3,11 +3,13 @@ package guest
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
@@ -21,12 +23,29 @@ func TestMain(m *testing.M) {
 	if os.Getenv(inside) == "" {
 		os.Exit(outside())
 	}
-	err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("proc", "/proc", "proc", 0, ""))
+	err := errors.Join(unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""), unix.Mount("proc", "/proc", "proc", 0, ""), loopback())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare the namespaces of the tests:", err)
 		os.Exit(1)
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// loopback brings up the way to this process itself, where tests have name servers.
+func loopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return err
+	}
+	// The first use of a socket is where Go finds out whether there is IPv6.
+	c, err := net.ListenPacket("udp", ":0")
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 // outside runs this binary once more, inside, and returns how that ended.

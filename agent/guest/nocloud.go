@@ -3,10 +3,11 @@ package guest
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"github.com/cairn-cloud/cairn/api"
 )
 
 // noCloudMeta is the file meta-data of cloud-init's data source NoCloud.
@@ -41,6 +42,7 @@ type networkRoute struct {
 
 type nameservers struct {
 	Addresses []netip.Addr `json:"addresses"`
+	Search    []string     `json:"search,omitempty"`
 }
 
 // cloudConfig begins a file that cloud-init reads as its configuration.
@@ -88,20 +90,15 @@ func networkConfigOf(g guest) networkConfig {
 			Match: ethernetMatch{n.mac.String()},
 			MTU:   n.mtu,
 		}
-		var servers []netip.Addr
 		for _, a := range n.addresses {
 			e.Addresses = append(e.Addresses, netip.PrefixFrom(a.Addr, a.subnet.CIDR.Bits()))
-			for _, s := range a.subnet.DNSServers {
-				if !slices.Contains(servers, s) {
-					servers = append(servers, s)
-				}
-			}
 		}
 		for _, r := range n.routes {
 			e.Routes = append(e.Routes, networkRoute{r.to, r.via})
 		}
-		if len(servers) > 0 {
-			e.Nameservers = &nameservers{servers}
+		e.Nameservers = &nameservers{Addresses: n.nameServers()}
+		if d := n.network.Domain; api.IsDomain(d) {
+			e.Nameservers.Search = []string{d}
 		}
 		c.Ethernets[fmt.Sprintf("nic%d", i)] = e // only a label: the NIC is found by its MAC
 	}

@@ -37,15 +37,19 @@ type server struct {
 	metadata *metadata
 	callers  callers
 	asked    *throttle[mac] // by DHCP
+	names    names
 
 	work sync.WaitGroup
 	dead atomic.Bool // a part of it has ended by itself
 }
 
 // openServer opens the sockets in the namespace and serves on them.
-func openServer(ctx context.Context, file string, v *view, t *tokens, log *slog.Logger) (*server, error) {
+func openServer(ctx context.Context, file string, v *view, t *tokens, f *forwarder, log *slog.Logger) (*server, error) {
 	s := &server{log: log, asked: newThrottle[mac](dhcpRate, dhcpBurst, t.now)}
 	s.view.Store(v)
+	s.names = names{s: s, asked: newThrottle[netip.Addr](dnsRate, dnsBurst, t.now), forward: f, flights: map[netip.Addr]int{}}
+	s.names.callers.view = &s.view
+	s.names.ctx, s.names.stop = context.WithCancel(context.WithoutCancel(ctx))
 	err := enter(file, func(at place) error {
 		s.at = at
 		return s.listen(ctx)
@@ -59,6 +63,8 @@ func openServer(ctx context.Context, file string, v *view, t *tokens, log *slog.
 	s.http = newHTTPServer(s.metadata, &s.callers, log)
 	s.work.Go(s.serveDHCP)
 	s.work.Go(s.serveHTTP)
+	s.work.Go(s.names.serveUDP)
+	s.work.Go(s.names.serveTCP)
 	return s, nil
 }
 
@@ -91,7 +97,7 @@ func (s *server) listen(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("listen for metadata (link %s has to have the address %s): %w", network.GatewayLink, network.MetadataAddress(), err)
 	}
-	return nil
+	return s.names.listen(ctx)
 }
 
 func bindToGateway(_, _ string, c syscall.RawConn) error {
@@ -118,7 +124,9 @@ func control(c syscall.RawConn, do func(fd int) error) error {
 func (s *server) show(v *view) {
 	s.view.Store(v)
 	s.asked.keep(func(m mac) bool { _, ok := v.byMAC[m]; return ok })
-	s.metadata.asked.keep(func(a netip.Addr) bool { _, ok := v.byAddr[a]; return ok })
+	known := func(a netip.Addr) bool { _, ok := v.byAddr[a]; return ok }
+	s.metadata.asked.keep(known)
+	s.names.asked.keep(known)
 }
 
 // serveDHCP answers until the socket is closed.
@@ -179,10 +187,13 @@ func (s *server) close() {
 	s.closeSockets()
 	s.callers.reset()
 	_ = s.http.Close()
+	s.names.callers.hangUp()
 	s.work.Wait()
 	s.callers.reset() // and what was accepted meanwhile
 	_ = s.http.Close()
+	s.names.callers.hangUp()
 	s.callers.wait()
+	s.names.callers.wait()
 }
 
 func (s *server) closeSockets() {
@@ -195,4 +206,5 @@ func (s *server) closeSockets() {
 	if s.listener != nil {
 		_ = s.listener.Close()
 	}
+	s.names.closeSockets()
 }

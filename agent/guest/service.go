@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -23,15 +24,21 @@ type Options struct {
 	// Underlay is what guests' packets have to fit into: with it, a network
 	// that names no MTU has one.
 	Underlay     agent.Underlay
-	NamespaceDir string           // where the routers' namespaces are; default network.NamespaceDir
-	Now          func() time.Time // default time.Now
-	Log          *slog.Logger     // default slog.Default
+	NamespaceDir string // where the routers' namespaces are; default network.NamespaceDir
+	// Forwarders are asked what no network knows; default: those of ResolvConf,
+	// but for what is private.
+	Forwarders []netip.AddrPort
+	ResolvConf string           // default /etc/resolv.conf
+	Now        func() time.Time // default time.Now
+	Log        *slog.Logger     // default slog.Default
 }
 
 // Service is an agent.Guests.
 type Service struct {
 	o      Options
 	tokens tokens
+	// forward is shared, so that all networks together ask only so much.
+	forward *forwarder
 
 	mu      sync.Mutex // one Set or Close at a time
 	closed  bool
@@ -45,6 +52,9 @@ func Open(o Options) *Service {
 	if o.NamespaceDir == "" {
 		o.NamespaceDir = network.NamespaceDir
 	}
+	if o.ResolvConf == "" {
+		o.ResolvConf = "/etc/resolv.conf"
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -52,6 +62,7 @@ func Open(o Options) *Service {
 		o.Log = slog.Default()
 	}
 	s := &Service{o: o, servers: map[uint32]*server{}}
+	s.forward = newForwarder(o.Forwarders, o.ResolvConf, o.Log)
 	s.tokens.now = o.Now
 	_, _ = rand.Read(s.tokens.key[:]) // never fails, by its documentation
 	return s
@@ -106,7 +117,7 @@ func (s *Service) serve(ctx context.Context, vni uint32, v *view) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := openServer(ctx, file, v, &s.tokens, s.o.Log.With("network", v.network))
+	fresh, err := openServer(ctx, file, v, &s.tokens, s.forward, s.o.Log.With("network", v.network))
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 const (
 	dhcpRate, dhcpBurst = 10, 50
 	httpRate, httpBurst = 100, 500
+	dnsRate, dnsBurst   = 500, 1000
 )
 
 // throttle counts what each guest asks for. It knows only guests that are in

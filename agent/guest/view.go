@@ -19,6 +19,7 @@ type view struct {
 	network string
 	byMAC   map[mac]nic
 	byAddr  map[netip.Addr]guest
+	zone    *zone
 }
 
 type mac [6]byte
@@ -59,12 +60,34 @@ type route struct {
 	via netip.Addr
 }
 
+// nameServers are whom the guest asks: where its subnets name none, its gateways.
+func (n nic) nameServers() (out []netip.Addr) {
+	add := func(servers ...netip.Addr) {
+		for _, s := range servers {
+			if !slices.Contains(out, s) {
+				out = append(out, s)
+			}
+		}
+	}
+	for _, a := range n.addresses {
+		add(a.subnet.DNSServers...)
+	}
+	if len(out) > 0 {
+		return out
+	}
+	for _, a := range n.addresses {
+		add(a.subnet.Gateway)
+	}
+	return out
+}
+
 func (m mac) String() string { return net.HardwareAddr(m[:]).String() }
 
 // buildViews sorts the local ports by network (VNI). A port that cannot be
 // served is left out, and bad says why.
 func buildViews(want api.HostDesired, u agent.Underlay) (views map[uint32]*view, bad []string) {
 	views = map[uint32]*view{}
+	zones := buildZones(want)
 	guests := map[string]guest{}
 	for _, id := range slices.Sorted(maps.Keys(want.Ports)) {
 		p := want.Ports[id]
@@ -89,7 +112,7 @@ func buildViews(want api.HostDesired, u agent.Underlay) (views map[uint32]*view,
 		}
 		v := views[n.network.VNI]
 		if v == nil {
-			v = &view{network: p.Network, byMAC: map[mac]nic{}, byAddr: map[netip.Addr]guest{}}
+			v = &view{network: p.Network, byMAC: map[mac]nic{}, byAddr: map[netip.Addr]guest{}, zone: zones[p.Network]}
 			views[n.network.VNI] = v
 		}
 		v.byMAC[n.mac] = n

@@ -34,6 +34,7 @@ type agentFlags struct {
 	watchdog                   string
 	size                       api.Size
 	orphanGrace                time.Duration
+	forwarders                 []string
 }
 
 // addHost adds the flags about the host itself, which `cairn up` has too.
@@ -42,6 +43,7 @@ func (f *agentFlags) addHost(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "name", "", "name of the host (default: the machine's)")
 	c.Flags().StringVar(&f.underlay, "underlay", "", "this host's address for tunnels to other hosts (default: the one of the default route)")
 	c.Flags().StringVar(&f.storage, "storage", "", "name of the storage that holds the state directory's images and instances, where other hosts use the same (default: none do)")
+	c.Flags().StringSliceVar(&f.forwarders, "dns-forwarder", nil, "address, or address:port, of a name server that is asked what guests ask and no network knows; may be given many times (default: those of /etc/resolv.conf, but for private names and addresses)")
 	c.Flags().StringVar(&f.libvirtURI, "libvirt", "qemu:///system", "URI of libvirt")
 	c.Flags().StringVar(&f.virtualization, "virtualization", "auto", "kvm; qemu, which needs no KVM and is slow; or auto: kvm where there is one")
 	c.Flags().StringVar(&f.watchdog, "watchdog", "", "watchdog device, such as /dev/watchdog, that resets this machine when it is cut off and runs what may be started elsewhere (default: none)")
@@ -105,6 +107,10 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger, f *agentFlags, tok
 	if err != nil {
 		return err
 	}
+	forwarders, err := f.nameServers()
+	if err != nil {
+		return err
+	}
 	id, err := a.enrol(ctx, layout, f, token)
 	if err != nil {
 		return err
@@ -128,7 +134,7 @@ func (a *app) runAgent(ctx context.Context, log *slog.Logger, f *agentFlags, tok
 		return err
 	}
 	defer func() { err = errors.Join(err, links.Close()) }()
-	guests := guest.Open(guest.Options{Log: log, Now: a.now, Underlay: underlay})
+	guests := guest.Open(guest.Options{Log: log, Now: a.now, Underlay: underlay, Forwarders: forwarders})
 	defer guests.Close()
 	o := agent.Options{
 		Layout: layout, Name: f.name, Identity: id, ControlPlane: plane, Underlay: underlay,
@@ -170,6 +176,25 @@ func (f *agentFlags) findUnderlay() (agent.Underlay, error) {
 		}
 	}
 	return agent.FindUnderlay(address)
+}
+
+// nameServers are those of --dns-forwarder.
+func (f *agentFlags) nameServers() (out []netip.AddrPort, err error) {
+	for _, s := range f.forwarders {
+		at, err := netip.ParseAddrPort(s)
+		if err != nil {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(s); err != nil {
+				return nil, fmt.Errorf("--dns-forwarder: %q is not an address such as 192.0.2.53, 192.0.2.53:5353 or [2001:db8::53]:53", s)
+			}
+			at = netip.AddrPortFrom(a, 53)
+		}
+		if err := guest.Forwardable(at.Addr()); err != nil {
+			return nil, fmt.Errorf("--dns-forwarder: %w", err)
+		}
+		out = append(out, at)
+	}
+	return out, nil
 }
 
 // consoleURL is where controllers reach the agent: by the address that it

@@ -22,6 +22,7 @@ func TestCloud(t *testing.T) {
 	b.part("make", makeGuests)
 	b.part("networks", networksReachAndDoNot)
 	b.part("guests", guestsKnowWhoTheyAre)
+	b.part("dns", namesResolve)
 	b.part("scheduler", schedulerPlaces)
 	b.part("power", powerButton)
 	b.part("debian", debianComesUp)
@@ -42,6 +43,16 @@ func hostsKnowTheirNames(b *bed) {
 
 // guest is an instance of the test.
 type guest struct{ name, host, network, address, pings string }
+
+// peers are the other guests of a guest's network, by name, and one by its full name.
+func peers(g guest) (out []string) {
+	for _, o := range guests {
+		if o.network == g.network && o.name != g.name {
+			out = append(out, o.name)
+		}
+	}
+	return append(out, out[0]+"."+g.network+".default.internal")
+}
 
 // Two networks with the same addresses. The address .13 is in the first only,
 // and .23 in the second only.
@@ -79,7 +90,7 @@ func makeGuests(b *bed) {
 	}
 	for _, g := range guests {
 		b.cairn("instance", "create", g.name, "--type", "t1-nano", "--image", "tiny", "--network", g.network+"="+g.address,
-			"--ssh-key", "e2e", "--required-label", "name="+g.host, "--user-data", "ping="+g.pings, "--wait=false")
+			"--ssh-key", "e2e", "--required-label", "name="+g.host, "--user-data", "ping="+g.pings+","+strings.Join(peers(g), ","), "--wait=false")
 	}
 	for _, g := range guests {
 		b.runs(g.name)
@@ -128,6 +139,31 @@ func guestsKnowWhoTheyAre(b *bed) {
 		b.says(g.name, "key="+regexpQuote(publicKey(b)))
 		b.says(g.name, "ready")
 	}
+}
+
+// namesResolve: guests reach one another by name, across hosts, and know no name of
+// another network.
+func namesResolve(b *bed) {
+	for _, g := range guests {
+		for _, name := range peers(g) {
+			b.says(g.name, "ping "+regexpQuote(name)+" ok")
+		}
+	}
+	b.cairn("instance", "create", "asks", "--type", "t1-nano", "--image", "tiny", "--network", "front", "--required-label", "name=h3",
+		"--user-data", "#!/bin/sh\nfor n in f1 b1 f1.front.default.internal b1.back.default.internal; do nslookup $n 2>&1 | sed \"s/^/cairn-guest: $n /\"; done; nslookup 10.10.0.12 | sed 's/^/cairn-guest: back /'; echo cairn-guest: asked")
+	b.says("asks", "asked")
+	log := b.console("asks")
+	for _, want := range []string{"f1.front.default.internal Address: 10.10.0.11", "back 12.0.10.10.in-addr.arpa\tname = f2.front.default.internal"} {
+		if !strings.Contains(log, want) {
+			b.Errorf("no %q in what it was told:\n%s", want, log)
+		}
+	}
+	for _, other := range []string{"b1", "b1.back.default.internal"} {
+		if strings.Contains(log, other+" Address: 10.10.0.11") {
+			b.Errorf("it was told %s, which is in another network:\n%s", other, log)
+		}
+	}
+	b.cairn("instance", "delete", "asks")
 }
 
 // schedulerPlaces: without a wish, the scheduler chooses, and says why; what

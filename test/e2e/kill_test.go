@@ -71,14 +71,14 @@ func (b *bed) undisturbed(before map[string]string) {
 	}
 }
 
-// hostsStandAlone: without the control plane guests run on, DHCP and metadata
+// hostsStandAlone: without the control plane guests run on, DHCP, DNS and metadata
 // answer, and an agent that starts anew adopts what runs.
 func hostsStandAlone(b *bed) {
 	ids := map[string]string{}
 	for _, g := range guests {
 		ids[g.name] = b.field("instance", g.name, "id")
 	}
-	b.cairn("instance", "create", "again", "--type", "t1-nano", "--image", "tiny", "--network", "front", "--required-label", "name=h2", "--user-data", "ping=10.10.0.11")
+	b.cairn("instance", "create", "again", "--type", "t1-nano", "--image", "tiny", "--network", "front", "--required-label", "name=h2", "--user-data", "ping=10.10.0.11,f1")
 	b.says("again", "ready")
 	again := b.field("instance", "again", "id")
 	before := b.processes()
@@ -89,12 +89,12 @@ func hostsStandAlone(b *bed) {
 		b.kill(h, "agent")
 	}
 	// A guest that boots now gets its address and its metadata from its host, and
-	// reaches a guest on another host.
+	// reaches a guest on another host, also by its name.
 	b.on("h2", "virsh", "reset", again)
 	b.until("it boots without a control plane", func() (bool, string) {
 		log := consoleFile(b, "h2", again)
 		_, second, found := strings.Cut(after(log, "cairn-guest: boot="), "cairn-guest: boot=")
-		return found && strings.Contains(second, "metadata="+again) && strings.Contains(second, "ready") && strings.Contains(second, "ping 10.10.0.11 ok"), log
+		return found && strings.Contains(second, "metadata="+again) && strings.Contains(second, "ready") && strings.Contains(second, "ping 10.10.0.11 ok") && strings.Contains(second, "ping f1 ok"), log
 	})
 	for _, g := range guests {
 		if n := boots(consoleFile(b, g.host, ids[g.name])); n != 1 {
