@@ -23,7 +23,7 @@ func lay(want Desired, have Observed) layout {
 	if len(want.Networks) == 0 {
 		return l
 	}
-	macs, ports, hosts, ours := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	macs, ports, ports6, hosts, ours := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
 	ways := allocateTransits(want.Networks, have)
 	for _, n := range want.Networks {
 		l.network(n, want.Underlay)
@@ -44,8 +44,12 @@ func lay(want Desired, have Observed) layout {
 				l.tap(n, p)
 				pair := `"` + Tap(p.ID) + `" . ` + m.String()
 				macs[pair] = true
-				for _, a := range p.Addresses {
-					ports[pair+" . "+a.String()] = true
+				for _, a := range withLinkLocal(p) {
+					if a.Is4() {
+						ports[pair+" . "+a.String()] = true
+					} else {
+						ports6[pair+" . "+a.String()] = true
+					}
 				}
 			}
 			if ok && p.Also.Is4() && p.Also != want.Underlay {
@@ -56,7 +60,7 @@ func lay(want Desired, have Observed) layout {
 	if have.ForwardingWasOff || have.Host.Settings[forwarding] == "0" {
 		ours[elementForwarding] = true
 	}
-	l.table("", guardTable(want.Underlay, macs, ports))
+	l.table("", guardTable(want.Underlay, macs, ports, ports6))
 	l.table("", hostTable(hosts, ours))
 	l.Host.Settings[forwarding] = "1"
 	return l
@@ -82,11 +86,28 @@ func usable(n Network, p *Port) (MAC, bool) {
 
 func usableAddress(n Network, a netip.Addr) bool {
 	for _, s := range n.Subnets {
-		if a.Is4() && s.CIDR.Contains(a) {
-			return a != s.Gateway
+		if s.CIDR.Contains(a) {
+			return a != s.Gateway && a != MetadataAddress6() && !linkLocal.Contains(a) && !a.IsMulticast()
 		}
 	}
 	return false
+}
+
+// withLinkLocal are the addresses that a port may send from: its own, and where
+// one is of IPv6, the link-local one of its MAC and no other. A guest would be
+// free to choose one, and so to choose another's or the router's.
+func withLinkLocal(p Port) []netip.Addr {
+	for _, a := range p.Addresses {
+		if a.Is6() {
+			return append(slices.Clone(p.Addresses), EUI64(linkLocal, p.MAC))
+		}
+	}
+	return p.Addresses
+}
+
+// ipv6 tells whether a network has a subnet of IPv6.
+func (n Network) ipv6() bool {
+	return slices.ContainsFunc(n.Subnets, func(s Subnet) bool { return s.CIDR.Addr().Is6() })
 }
 
 func (l layout) space(namespace string) Space {
@@ -132,12 +153,19 @@ func (l layout) network(n Network, underlay netip.Addr) {
 	}
 	l.link(router, Link{Name: "lo", Kind: KindLoopback})
 	l.link(router, Link{Name: GatewayLink, Kind: KindCable, MTU: n.MTU, MAC: gatewayMAC(), Peer: PeerIn("", cable)})
+	own := l.Routers[router].Addresses
 	for _, s := range n.Subnets {
-		if s.Gateway.Is4() {
-			l.Routers[router].Addresses[AddressKey{GatewayLink, netip.PrefixFrom(s.Gateway, s.CIDR.Bits())}] = true
+		if s.CIDR.Contains(s.Gateway) {
+			own[AddressKey{GatewayLink, netip.PrefixFrom(s.Gateway, s.CIDR.Bits())}] = true
 		}
 	}
-	l.Routers[router].Addresses[AddressKey{GatewayLink, netip.PrefixFrom(MetadataAddress(), 32)}] = true
+	own[AddressKey{GatewayLink, netip.PrefixFrom(MetadataAddress(), 32)}] = true
+	if n.ipv6() {
+		own[AddressKey{GatewayLink, netip.PrefixFrom(GatewayLinkLocal(), linkLocal.Bits())}] = true
+		own[AddressKey{GatewayLink, netip.PrefixFrom(MetadataAddress6(), 128)}] = true
+		l.Routers[router].Settings[ipv6Off(GatewayLink)] = "0"
+		l.Host.Settings[ipv6Off(VXLAN(n.VNI))] = "0" // or it could have no neighbours to answer for
+	}
 }
 
 // groupForward is all group addresses that a bridge may forward. Those that it
@@ -161,7 +189,7 @@ func (l layout) uplink(n Network, t transit) {
 
 func (l layout) local(n Network, p Port, m MAC) {
 	l.Host.Forwards[ForwardKey{Bridge(n.VNI), m}] = Tap(p.ID)
-	for _, a := range p.Addresses {
+	for _, a := range withLinkLocal(p) {
 		l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, a}] = m
 	}
 }
@@ -178,8 +206,10 @@ func (l layout) remote(n Network, p Port, m MAC) {
 	// them all, and the port has to know the host.
 	l.Host.Forwards[ForwardKey{Bridge(n.VNI), m}] = vxlan
 	l.Host.Tunnels[TunnelKey{vxlan, m}] = p.Underlay
-	for _, a := range p.Addresses {
+	for _, a := range withLinkLocal(p) {
 		l.Host.Neighbours[NeighbourKey{vxlan, a}] = m
+	}
+	for _, a := range p.Addresses {
 		l.Routers[Namespace(n.VNI)].Neighbours[NeighbourKey{GatewayLink, a}] = m
 	}
 }

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -102,12 +103,12 @@ func (m *model) say(op Op) error {
 		delete(s.Tunnels, o.TunnelKey)
 	case PutNeighbour:
 		s.Neighbours[o.NeighbourKey] = o.MAC
-		return need(o.Link)
+		return errors.Join(need(o.Link), speaks(s, o.Link, o.Address))
 	case RemoveNeighbour:
 		delete(s.Neighbours, o.NeighbourKey)
 	case AddAddress:
 		s.Addresses[o.AddressKey] = true
-		return need(o.Link)
+		return errors.Join(need(o.Link), speaks(s, o.Link, o.Address.Addr()))
 	case RemoveAddress:
 		delete(s.Addresses, o.AddressKey)
 	case PutRoute:
@@ -122,11 +123,23 @@ func (m *model) say(op Op) error {
 		delete(s.Routes, o.To)
 	case PutSetting:
 		s.Settings[o.SettingKey] = o.Value
+		if o.SettingKey == ipv6Off(o.Link) && o.Value != "0" {
+			forget(s.Neighbours, func(k NeighbourKey, _ MAC) bool { return k.Link == o.Link && k.Address.Is6() })
+			forget(s.Addresses, func(k AddressKey, _ bool) bool { return k.Link == o.Link && k.Address.Addr().Is6() })
+		}
 		if o.Link != "" {
 			return need(o.Link)
 		}
 	default:
 		return m.rules(op, s)
+	}
+	return nil
+}
+
+// speaks tells whether a link takes addresses of the family.
+func speaks(s Space, link string, a netip.Addr) error {
+	if a.Is6() && s.Settings[ipv6Off(link)] != "0" {
+		return fmt.Errorf("IPv6 is off on %s", link)
 	}
 	return nil
 }

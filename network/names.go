@@ -86,6 +86,21 @@ func GatewayMAC() net.HardwareAddr { return net.HardwareAddr{0x02, 0xca, 0x1a, 0
 
 func gatewayMAC() MAC { m, _ := macOf(GatewayMAC()); return m }
 
+// GatewayLinkLocal is the router's in every network and on every host: where
+// guests send what leaves their subnet, and who advertises itself to them.
+func GatewayLinkLocal() netip.Addr { return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: 1}) }
+
+// EUI64 is the address of a MAC in a /64 (RFC 4291, appendix A): the one that a
+// guest makes for itself.
+func EUI64(p netip.Prefix, mac net.HardwareAddr) netip.Addr {
+	a := p.Masked().Addr().As16()
+	copy(a[8:], []byte{mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]})
+	return netip.AddrFrom16(a)
+}
+
+// linkLocal is where link-local addresses are.
+var linkLocal = netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80}), 64)
+
 // hostMAC is the source of what this host's routers send to other hosts.
 func hostMAC(underlay netip.Addr) MAC {
 	m := MAC{0x02, 0xcb}
@@ -98,3 +113,8 @@ func hostMAC(underlay netip.Addr) MAC {
 
 // MetadataAddress is where guests ask for their metadata, in every router.
 func MetadataAddress() netip.Addr { return netip.AddrFrom4([4]byte{169, 254, 169, 254}) }
+
+// MetadataAddress6 is the same in networks of IPv6, as EC2 has it: fd00:ec2::254.
+func MetadataAddress6() netip.Addr {
+	return netip.AddrFrom16([16]byte{0: 0xfd, 2: 0x0e, 3: 0xc2, 14: 0x02, 15: 0x54})
+}

@@ -69,6 +69,13 @@ func TestPlan_golden(t *testing.T) {
 				p.Addresses = append(p.Addresses, netip.AddrFrom4([4]byte{10, 0, 1, byte(20 + i)}))
 			}
 		}},
+		{"a subnet of IPv6 more", func(d *Desired) {
+			n := &d.Networks[0]
+			n.Subnets = append(n.Subnets, Subnet{ID: "sub_6", CIDR: netip.MustParsePrefix("fd00::/64"), Gateway: netip.MustParseAddr("fd00::1")})
+			for i := range n.Ports {
+				n.Ports[i].Addresses = append(n.Ports[i].Addresses, EUI64(n.Subnets[2].CIDR, n.Ports[i].MAC))
+			}
+		}},
 		{"another MTU", func(d *Desired) { d.Networks[0].MTU = 1400 }},
 		{"another underlay", func(d *Desired) { d.Underlay = netip.MustParseAddr("192.0.2.9") }},
 		{"a subnet less", func(d *Desired) { d.Networks[0].Subnets = d.Networks[0].Subnets[:1] }},

@@ -136,7 +136,16 @@ const (
 	ARPSourceIP  Field = "arp saddr ip"
 	IPSource     Field = "ip saddr"
 	IPDest       Field = "ip daddr"
+	IP6Source    Field = "ip6 saddr"
+	IP6Dest      Field = "ip6 daddr"
+	IP6Next      Field = "ip6 nexthdr"
+	IP6Length    Field = "ip6 length" // of what follows the header, in bytes
+	FragmentNext Field = "@nh,320,8"  // where a fragment's header follows: what it is a fragment of
+	NDTarget     Field = "@th,64,128" // the address that neighbour discovery is about
+	NDOption     Field = "@th,192,16" // its first option: type and length (in 8 bytes)
+	NDOptionMAC  Field = "@th,208,48" // the address in that option
 	ICMPType     Field = "icmp type"
+	ICMPv6Type   Field = "icmpv6 type"
 	UDPSource    Field = "udp sport"
 	UDPDest      Field = "udp dport"
 	TCPDest      Field = "tcp dport"

@@ -1,6 +1,9 @@
 package network
 
-import "strings"
+import (
+	"maps"
+	"strings"
+)
 
 // forwarding lets the host pass packets on between its links.
 var forwarding = SettingKey{File: "net/ipv4/ip_forward"}
@@ -12,11 +15,26 @@ func HostSettings(link string) map[SettingKey]string {
 		return map[SettingKey]string{forwarding: "1"}
 	}
 	// The host says nothing on these links, nor listens.
-	out := map[SettingKey]string{{"net/ipv6/conf/" + link + "/disable_ipv6", link}: "1"}
+	out := map[SettingKey]string{ipv6Off(link): "1"}
+	if strings.HasPrefix(link, "cx") {
+		maps.Copy(out, quiet(link)) // it has neighbours, where its network has IPv6
+	}
 	if !strings.HasPrefix(link, "cu") {
 		out[SettingKey{"net/ipv4/conf/" + link + "/arp_ignore", link}] = "8"
 	}
 	return out
+}
+
+// ipv6Off names the sysctl by which a link speaks no IPv6.
+func ipv6Off(link string) SettingKey {
+	return SettingKey{"net/ipv6/conf/" + link + "/disable_ipv6", link}
+}
+
+// quiet are the sysctls with which a link, where it speaks IPv6, makes no address
+// by itself and believes no router.
+func quiet(link string) map[SettingKey]string {
+	conf := "net/ipv6/conf/" + link + "/"
+	return map[SettingKey]string{{conf + "addr_gen_mode", link}: "1", {conf + "accept_ra", link}: "0"}
 }
 
 // RouterSettings are the sysctls of a link in a router, with the values that
@@ -28,16 +46,20 @@ func RouterSettings(link string) map[SettingKey]string {
 			{"net/ipv4/ip_forward", ""}:                  "1",
 			{"net/ipv4/conf/all/send_redirects", ""}:     "0",
 			{"net/ipv4/conf/default/send_redirects", ""}: "0",
+			{"net/ipv6/conf/all/forwarding", ""}:         "1",
 			{"net/ipv6/conf/all/disable_ipv6", ""}:       "1",
 			{"net/ipv6/conf/default/disable_ipv6", ""}:   "1",
 		}
 	case GatewayLink:
-		return map[SettingKey]string{
+		out := map[SettingKey]string{
 			// Subnets share a link, but guests are not to talk past the router.
 			{"net/ipv4/conf/gw/send_redirects", link}: "0",
 			// Guests are told the MAC of addresses on this link, and of no others.
 			{"net/ipv4/conf/gw/arp_ignore", link}: "1",
+			ipv6Off(link):                         "1",
 		}
+		maps.Copy(out, quiet(link))
+		return out
 	default:
 		return nil
 	}

@@ -16,10 +16,14 @@ var (
 
 // Sets of the tables.
 const (
-	setMACs  = "macs"  // guard: the MAC of each tap
-	setPorts = "ports" // guard: the MAC and address of each tap
-	setHosts = "hosts" // host: the other ends of tunnels
-	setOurs  = "ours"  // host: what of the host was switched on by us
+	setMACs   = "macs"   // guard: the MAC of each tap
+	setPorts  = "ports"  // guard: the MAC and address of each tap
+	setPorts6 = "ports6" // guard: the MAC and IPv6 address of each tap, with its link-local one
+	setHiding = "hiding" // guard: headers that something could hide behind
+	setWhole  = "whole"  // guard: what must not come in fragments
+	setSaid   = "said"   // guard: the ICMPv6 that guests may send as they like
+	setHosts  = "hosts"  // host: the other ends of tunnels
+	setOurs   = "ours"   // host: what of the host was switched on by us
 )
 
 // elementForwarding in setOurs: the host did not forward packets before us.
@@ -37,16 +41,29 @@ func notIn(set string, f ...Field) InSet {
 	return InSet{Fields: f, Set: set, Not: true}
 }
 
+func setOf(elements ...string) map[string]bool {
+	out := map[string]bool{}
+	for _, e := range elements {
+		out[e] = true
+	}
+	return out
+}
+
 // guardTable is what a frame of a guest has to pass. It is closed: a tap that is
 // in no set can send nothing, and neither can a kind of frame that no rule
-// names: IPv6, VLAN tags, whatever comes next.
-func guardTable(underlay netip.Addr, macs, ports map[string]bool) Table {
+// names: VLAN tags, whatever comes next.
+func guardTable(underlay netip.Addr, macs, ports, ports6 map[string]bool) Table {
 	gateway := gatewayMAC().String()
 	return Table{
 		TableKey: guardKey,
 		Sets: []Set{
 			{Name: setMACs, Types: []string{"ifname", "ether_addr"}, Elements: macs},
 			{Name: setPorts, Types: []string{"ifname", "ether_addr", "ipv4_addr"}, Elements: ports},
+			{Name: setPorts6, Types: []string{"ifname", "ether_addr", "ipv6_addr"}, Elements: ports6},
+			// Hop-by-hop and destination options, routing, authentication, mobility, HIP, shim.
+			{Name: setHiding, Types: []string{"inet_proto"}, Elements: setOf("0", "43", "51", "60", "135", "139", "140")},
+			{Name: setWhole, Types: []string{"inet_proto"}, Elements: setOf("0", "43", "44", "51", "58", "60", "135", "139", "140")},
+			{Name: setSaid, Types: []string{"icmpv6_type"}, Elements: setOf("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem", "echo-request", "echo-reply")},
 		},
 		Chains: []Chain{
 			{Name: "tap_arp", Rules: []Rule{
@@ -61,6 +78,7 @@ func guardTable(underlay netip.Addr, macs, ports map[string]bool) Table {
 			{Name: "tap", Rules: []Rule{
 				{notIn(setMACs, InLink, EtherSource), drop},
 				{is(EtherType, "arp"), Jump("tap_arp")},
+				{is(EtherType, "ip6"), Jump("tap_ip6")},
 				{isNot(EtherType, "ip"), drop},
 				// Nobody but the agent answers DHCP.
 				{is(UDPSource, "67"), drop},
@@ -69,12 +87,49 @@ func guardTable(underlay netip.Addr, macs, ports map[string]bool) Table {
 				{in(setPorts, InLink, EtherSource, IPSource), accept},
 				{drop},
 			}},
+			// Every packet is judged by what follows its first header, so nothing may
+			// be in between but a fragment's, of what can be judged by its first part.
+			// What MLD says goes with that: our bridges do not listen to it.
+			{Name: "tap_ip6", Rules: []Rule{
+				{in(setHiding, IP6Next), drop},
+				{is(IP6Next, "ipv6-frag"), in(setWhole, FragmentNext), drop},
+				{is(IP6Next, "ipv6-icmp"), Jump("tap_icmp6")},
+				// Nobody but the agent answers DHCPv6.
+				{is(UDPSource, "547"), drop},
+				{is(UDPDest, "546"), drop},
+				{in(setPorts6, InLink, EtherSource, IP6Source), accept},
+				{drop},
+			}},
+			// Of neighbour discovery, what is the port's own. Router advertisements
+			// and redirects are nobody's.
+			{Name: "tap_icmp6", Rules: []Rule{
+				{is(ICMPv6Type, "nd-router-solicit"), is(IP6Source, "::"), accept},
+				{is(ICMPv6Type, "nd-neighbor-solicit"), is(IP6Source, "::"), Jump("tap_probe")},
+				{notIn(setPorts6, InLink, EtherSource, IP6Source), drop},
+				{in(setSaid, ICMPv6Type), accept},
+				{is(ICMPv6Type, "nd-router-solicit"), accept},
+				{is(ICMPv6Type, "nd-neighbor-solicit"), is(IP6Length, "24"), accept},
+				{is(ICMPv6Type, "nd-neighbor-solicit"), is(IP6Length, "32"), is(NDOption, "0x101"), in(setMACs, InLink, NDOptionMAC), accept},
+				{is(ICMPv6Type, "nd-neighbor-advert"), notIn(setPorts6, InLink, EtherSource, NDTarget), drop},
+				{is(ICMPv6Type, "nd-neighbor-advert"), is(IP6Length, "24"), accept},
+				{is(ICMPv6Type, "nd-neighbor-advert"), is(IP6Length, "32"), is(NDOption, "0x201"), in(setMACs, InLink, NDOptionMAC), accept},
+				{drop},
+			}},
+			// Before it uses an address, a guest asks whether anybody has it; it may
+			// put a nonce in (RFC 7527).
+			{Name: "tap_probe", Rules: []Rule{
+				{is(ICMPv6Type, "nd-neighbor-solicit"), notIn(setPorts6, InLink, EtherSource, NDTarget), drop},
+				{is(ICMPv6Type, "nd-neighbor-solicit"), is(IP6Length, "24"), accept},
+				{is(ICMPv6Type, "nd-neighbor-solicit"), is(IP6Length, "32"), is(NDOption, "0xe01"), accept},
+				{drop},
+			}},
 			// What comes from another host was checked there. ARP comes from the
 			// VXLAN device itself, which answers for the ports behind it.
 			{Name: "tunnel", Rules: []Rule{
 				{is(EtherSource, gateway), drop},
 				{is(EtherDest, gateway), drop},
 				{is(EtherType, "ip"), accept},
+				{is(EtherType, "ip6"), accept},
 				{is(EtherType, "arp"), is(ARPOperation, "reply"), accept},
 				{drop},
 			}},
@@ -167,6 +222,9 @@ func routerTable() Table {
 				{gw, is(TCPDest, "53"), accept},
 				{gw, is(IPDest, MetadataAddress().String()), is(TCPDest, "80"), accept},
 				{gw, is(ICMPType, "echo-request"), accept},
+				{gw, is(IP6Dest, MetadataAddress6().String()), is(TCPDest, "80"), accept},
+				{gw, is(ICMPv6Type, "nd-neighbor-solicit"), accept},
+				{gw, is(ICMPv6Type, "echo-request"), accept},
 				{CTState("established,related"), accept},
 			}},
 			{Name: "forward", Type: "filter", Hook: "forward", Priority: 0, Policy: "drop", Rules: []Rule{
@@ -177,6 +235,10 @@ func routerTable() Table {
 				{gw, is(IPDest, "169.254.0.0/16"), drop},
 				{gw, is(OutLink, UplinkLink), accept},
 				{up, is(OutLink, GatewayLink), CTState("established,related"), accept},
+			}},
+			// Subnets share a link, but guests are not to talk past the router.
+			{Name: "output", Type: "filter", Hook: "output", Priority: 0, Policy: "accept", Rules: []Rule{
+				{is(ICMPv6Type, "nd-redirect"), drop},
 			}},
 			{Name: "postrouting", Type: "nat", Hook: "postrouting", Priority: 100, Policy: "accept", Rules: []Rule{
 				{is(OutLink, UplinkLink), Masquerade{}},

@@ -173,7 +173,8 @@ func headers(source netip.Addr, p Packet) map[Field]string {
 	if p.Dest.Is4() {
 		f[EtherType], f[IPSource], f[IPDest] = "ip", source.String(), p.Dest.String()
 	} else {
-		f[EtherType] = "ip6"
+		f[EtherType], f[IP6Source], f[IP6Dest] = "ip6", source.String(), p.Dest.String()
+		f[IP6Next] = map[Protocol]string{TCP: "6", UDP: "17", Ping: "ipv6-icmp"}[p.Protocol]
 	}
 	port := strconv.Itoa(int(p.DestPort))
 	switch p.Protocol {
@@ -182,13 +183,13 @@ func headers(source netip.Addr, p Packet) map[Field]string {
 	case UDP:
 		f[UDPSource], f[UDPDest] = ephemeral, port
 	case Ping:
-		f[ICMPType] = "echo-request"
+		f[map[bool]Field{true: ICMPType, false: ICMPv6Type}[p.Dest.Is4()]] = "echo-request"
 	}
 	return f
 }
 
 func (w *walker) dest() netip.Addr {
-	a, _ := netip.ParseAddr(w.packet.fields[IPDest])
+	a, _ := netip.ParseAddr(cmp.Or(w.packet.fields[IPDest], w.packet.fields[IP6Dest]))
 	return a
 }
 

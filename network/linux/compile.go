@@ -31,7 +31,9 @@ const (
 	anyProtocol protocol = iota
 	protoARP
 	protoIPv4
+	protoIPv6
 	protoICMP
+	protoICMPv6
 	protoUDP
 	protoTCP
 )
@@ -47,7 +49,7 @@ var fields = map[network.Field]field{
 	network.OutLink:      {meta: expr.MetaKeyOIFNAME, size: unix.IFNAMSIZ, parse: linkName},
 	network.EtherDest:    {base: headerEther, offset: 0, size: 6, parse: macAddress},
 	network.EtherSource:  {base: headerEther, offset: 6, size: 6, parse: macAddress},
-	network.EtherType:    {base: headerEther, offset: 12, size: 2, parse: number(2, map[string]uint64{"ip": unix.ETH_P_IP, "arp": unix.ETH_P_ARP})},
+	network.EtherType:    {base: headerEther, offset: 12, size: 2, parse: number(2, map[string]uint64{"ip": unix.ETH_P_IP, "ip6": unix.ETH_P_IPV6, "arp": unix.ETH_P_ARP})},
 	network.ARPHLen:      {base: headerNetwork, offset: 4, size: 1, of: protoARP, parse: number(1, nil)},
 	network.ARPPLen:      {base: headerNetwork, offset: 5, size: 1, of: protoARP, parse: number(1, nil)},
 	network.ARPOperation: {base: headerNetwork, offset: 6, size: 2, of: protoARP, parse: number(2, map[string]uint64{"request": 1, "reply": 2})},
@@ -56,9 +58,23 @@ var fields = map[network.Field]field{
 	network.IPSource:     {base: headerNetwork, offset: 12, size: 4, of: protoIPv4, parse: ipAddress},
 	network.IPDest:       {base: headerNetwork, offset: 16, size: 4, of: protoIPv4, parse: ipAddress},
 	network.ICMPType:     {base: headerTransport, offset: 0, size: 1, of: protoICMP, parse: number(1, map[string]uint64{"echo-request": 8})},
+	network.IP6Length:    {base: headerNetwork, offset: 4, size: 2, of: protoIPv6, parse: number(2, nil)},
+	network.IP6Next:      {base: headerNetwork, offset: 6, size: 1, of: protoIPv6, parse: number(1, map[string]uint64{"ipv6-frag": unix.IPPROTO_FRAGMENT, "ipv6-icmp": unix.IPPROTO_ICMPV6})},
+	network.IP6Source:    {base: headerNetwork, offset: 8, size: 16, of: protoIPv6, parse: ipAddress},
+	network.IP6Dest:      {base: headerNetwork, offset: 24, size: 16, of: protoIPv6, parse: ipAddress},
+	network.FragmentNext: {base: headerNetwork, offset: 40, size: 1, of: protoIPv6, parse: number(1, nil)},
+	network.ICMPv6Type:   {base: headerTransport, offset: 0, size: 1, of: protoICMPv6, parse: number(1, icmpv6Types)},
+	network.NDTarget:     {base: headerTransport, offset: 8, size: 16, of: protoICMPv6, parse: ipAddress},
+	network.NDOption:     {base: headerTransport, offset: 24, size: 2, of: protoICMPv6, parse: number(2, nil)},
+	network.NDOptionMAC:  {base: headerTransport, offset: 26, size: 6, of: protoICMPv6, parse: macAddress},
 	network.UDPSource:    {base: headerTransport, offset: 0, size: 2, of: protoUDP, parse: number(2, nil)},
 	network.UDPDest:      {base: headerTransport, offset: 2, size: 2, of: protoUDP, parse: number(2, nil)},
 	network.TCPDest:      {base: headerTransport, offset: 2, size: 2, of: protoTCP, parse: number(2, nil)},
+}
+
+var icmpv6Types = map[string]uint64{
+	"destination-unreachable": 1, "packet-too-big": 2, "time-exceeded": 3, "parameter-problem": 4, "echo-request": 128, "echo-reply": 129,
+	"nd-router-solicit": 133, "nd-router-advert": 134, "nd-neighbor-solicit": 135, "nd-neighbor-advert": 136, "nd-redirect": 137,
 }
 
 func linkName(s string) ([]byte, error) {
@@ -84,7 +100,7 @@ func number(size int, names map[string]uint64) func(string) ([]byte, error) {
 		n, ok := names[s]
 		if !ok {
 			var err error
-			if n, err = strconv.ParseUint(s, 10, size*8); err != nil {
+			if n, err = strconv.ParseUint(s, 0, size*8); err != nil {
 				return nil, err
 			}
 		}
@@ -163,7 +179,7 @@ func (c *compiler) match(m network.Match) error {
 		if err != nil {
 			return fmt.Errorf("mask %s: %w", mask, err)
 		}
-		c.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: f.size, Mask: net.CIDRMask(p.Bits(), 32), Xor: make([]byte, f.size)})
+		c.add(&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: f.size, Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()), Xor: make([]byte, f.size)})
 		b = p.Masked().Addr().AsSlice()
 	}
 	op := expr.CmpOpEq
@@ -223,6 +239,15 @@ func (c *compiler) require(p protocol) {
 		} else {
 			frame(unix.ETH_P_IP)
 		}
+	case protoIPv6:
+		if c.family == network.FamilyInet {
+			compare(expr.MetaKeyNFPROTO, unix.NFPROTO_IPV6)
+		} else {
+			frame(unix.ETH_P_IPV6)
+		}
+	case protoICMPv6:
+		c.require(protoIPv6)
+		compare(expr.MetaKeyL4PROTO, unix.IPPROTO_ICMPV6)
 	case protoICMP:
 		c.require(protoIPv4)
 		compare(expr.MetaKeyL4PROTO, unix.IPPROTO_ICMP)

@@ -122,7 +122,7 @@ func (s *space) neighbour(key network.NeighbourKey, mac network.MAC, do func(*ne
 	if err != nil {
 		return err
 	}
-	return do(&netlink.Neigh{LinkIndex: i, Family: netlink.FAMILY_V4, IP: key.Address.AsSlice(), HardwareAddr: mac[:], State: netlink.NUD_PERMANENT})
+	return do(&netlink.Neigh{LinkIndex: i, Family: familyOf(key.Address), IP: key.Address.AsSlice(), HardwareAddr: mac[:], State: netlink.NUD_PERMANENT})
 }
 
 func (s *space) address(key network.AddressKey, do func(netlink.Link, *netlink.Addr) error) error {
@@ -132,7 +132,18 @@ func (s *space) address(key network.AddressKey, do func(netlink.Link, *netlink.A
 	}
 	// The handle looks for the index of a link that has none.
 	l := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: key.Link, Index: i}}
-	return do(l, &netlink.Addr{IPNet: ipNet(key.Address)})
+	a := &netlink.Addr{IPNet: ipNet(key.Address)}
+	if key.Address.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD // it is there on every host
+	}
+	return do(l, a)
+}
+
+func familyOf(a netip.Addr) int {
+	if a.Is4() {
+		return netlink.FAMILY_V4
+	}
+	return netlink.FAMILY_V6
 }
 
 func (s *space) route(to netip.Prefix, r network.Route, do func(*netlink.Route) error) error {

@@ -39,7 +39,8 @@ func (w *watch) listen(name string, ns netns.NsHandle) (*ear, error) {
 		return c, c.SetReadBuffer(w.n.eventBuffer)
 	}
 	var err error
-	if e.links, err = open(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF); err != nil {
+	if e.links, err = open(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF,
+		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV6_NETCONF); err != nil {
 		e.close()
 		return nil, err
 	}

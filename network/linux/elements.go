@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/nftables"
@@ -25,7 +26,17 @@ var elementTypes = map[string]elementType{
 		func(b []byte) string { return `"` + strings.TrimRight(string(b), "\x00") + `"` },
 	},
 	"ether_addr": {nftables.TypeEtherAddr, macAddress, func(b []byte) string { return net.HardwareAddr(b).String() }},
-	"ipv4_addr":  {nftables.TypeIPAddr, ipAddress, func(b []byte) string { return netip.AddrFrom4([4]byte(b)).String() }},
+	"ipv6_addr":  {nftables.TypeIP6Addr, ipAddress, func(b []byte) string { return netip.AddrFrom16([16]byte(b)).String() }},
+	"inet_proto": {nftables.TypeInetProto, number(1, nil), func(b []byte) string { return strconv.Itoa(int(b[0])) }},
+	"icmpv6_type": {nftables.TypeICMP6Type, number(1, icmpv6Types), func(b []byte) string {
+		for name, n := range icmpv6Types {
+			if n == uint64(b[0]) {
+				return name
+			}
+		}
+		return strconv.Itoa(int(b[0]))
+	}},
+	"ipv4_addr": {nftables.TypeIPAddr, ipAddress, func(b []byte) string { return netip.AddrFrom4([4]byte(b)).String() }},
 }
 
 // setOf describes a set to the kernel.

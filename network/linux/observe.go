@@ -212,7 +212,7 @@ func linkOf(l netlink.Link, names map[int]string, ports map[int]network.BridgePo
 }
 
 func (s *space) observeAddresses(x network.Space, taken *[]netip.Prefix) error {
-	addresses, err := again(func() ([]netlink.Addr, error) { return s.links.AddrList(nil, netlink.FAMILY_V4) })
+	addresses, err := again(func() ([]netlink.Addr, error) { return s.links.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
 	}
@@ -230,13 +230,13 @@ func (s *space) observeAddresses(x network.Space, taken *[]netip.Prefix) error {
 }
 
 func (s *space) observeRoutes(x network.Space) error {
-	routes, err := again(func() ([]netlink.Route, error) { return s.links.RouteList(nil, netlink.FAMILY_V4) })
+	routes, err := again(func() ([]netlink.Route, error) { return s.links.RouteList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list routes: %w", err)
 	}
 	names := s.names()
 	for _, r := range routes {
-		if r.Protocol == unix.RTPROT_KERNEL {
+		if r.Protocol == unix.RTPROT_KERNEL || r.Type != unix.RTN_UNICAST {
 			continue
 		}
 		to := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
@@ -275,9 +275,13 @@ func (s *space) observeForwarding(x network.Space) error {
 }
 
 func (s *space) observeNeighbours(x network.Space) error {
-	neighbours, err := again(func() ([]netlink.Neigh, error) { return s.links.NeighList(0, netlink.FAMILY_V4) })
-	if err != nil {
-		return fmt.Errorf("list neighbours: %w", err)
+	var neighbours []netlink.Neigh
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		some, err := again(func() ([]netlink.Neigh, error) { return s.links.NeighList(0, family) })
+		if err != nil {
+			return fmt.Errorf("list neighbours: %w", err)
+		}
+		neighbours = append(neighbours, some...)
 	}
 	names := s.names()
 	for _, e := range neighbours {

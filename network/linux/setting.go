@@ -14,7 +14,7 @@ const sysctls = "/proc/sys"
 
 // readSettings reads those of these settings that there are, in the thread's namespace.
 func readSettings(into map[network.SettingKey]string, keys map[network.SettingKey]string) error {
-	for key := range keys {
+	for key, wanted := range keys {
 		b, err := os.ReadFile(filepath.Join(sysctls, key.File))
 		switch {
 		case err == nil:
@@ -22,13 +22,13 @@ func readSettings(into map[network.SettingKey]string, keys map[network.SettingKe
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		case withoutIPv6(key):
-			into[key] = "1"
+			into[key] = wanted
 		}
 	}
 	return nil
 }
 
-// withoutIPv6: where the kernel has no IPv6, it is off everywhere.
+// withoutIPv6: where the kernel has no IPv6, nothing is to be set.
 func withoutIPv6(key network.SettingKey) bool {
 	if !strings.HasPrefix(key.File, "net/ipv6/") {
 		return false
