@@ -48,7 +48,7 @@ func loadDesired(path string) (*desired, error) {
 }
 
 func emptyDesired() api.HostDesired {
-	return api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}}
+	return api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}, Floating: map[string]api.HostFloating{}}
 }
 
 // whole gives a desired state its maps, and refuses one whose keys are not the
@@ -63,6 +63,14 @@ func whole(d *api.HostDesired) error {
 	}
 	if d.Ports == nil {
 		d.Ports = empty.Ports
+	}
+	if d.Floating == nil {
+		d.Floating = empty.Floating
+	}
+	for id, x := range d.Floating {
+		if x.ID != id {
+			return misnamed(id, x.ID)
+		}
 	}
 	for id, x := range d.Instances {
 		if x.ID != id {
@@ -125,6 +133,7 @@ func (d *desired) apply(items []api.DesiredItem) (changed map[string]bool, err e
 	d.want.Instances = maps.Clone(d.want.Instances)
 	d.want.Networks = maps.Clone(d.want.Networks)
 	d.want.Ports = maps.Clone(d.want.Ports)
+	d.want.Floating = maps.Clone(d.want.Floating)
 	for _, i := range items {
 		switch i.Op {
 		case "set":
@@ -175,6 +184,8 @@ func (d *desired) delete(i api.DesiredItem, changed map[string]bool) {
 		delete(d.want.Networks, i.ID)
 	case api.KindPort:
 		delete(d.want.Ports, i.ID)
+	case api.KindFloatingIP:
+		delete(d.want.Floating, i.ID)
 	}
 }
 
@@ -194,6 +205,7 @@ func (d *desired) sync(revision int64, changed map[string]bool) error {
 		}
 		maps.DeleteFunc(d.want.Networks, func(id string, _ api.HostNetwork) bool { return !d.said[api.KindNetwork+"/"+id] })
 		maps.DeleteFunc(d.want.Ports, func(id string, _ api.HostPort) bool { return !d.said[api.KindPort+"/"+id] })
+		maps.DeleteFunc(d.want.Floating, func(id string, _ api.HostFloating) bool { return !d.said[api.KindFloatingIP+"/"+id] })
 		d.said = nil
 	}
 	d.want.Revision = revision

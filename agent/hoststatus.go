@@ -36,11 +36,27 @@ func FindUnderlay(address netip.Addr) (Underlay, error) {
 		}
 		for _, a := range as {
 			if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr().Unmap() == address {
-				return Underlay{Address: address, MTU: l.MTU}, nil
+				return Underlay{Address: address, MTU: l.MTU, Uplink: l.Name}, nil
 			}
 		}
 	}
 	return Underlay{}, fmt.Errorf("find the interface of %s: no interface holds that address", address)
+}
+
+// FindUplink finds the interface on which public addresses are announced: the one
+// of that name or, where none is given, the one that the default route leads by, or
+// that holds the underlay address.
+func FindUplink(name string, u Underlay) (string, error) {
+	if name != "" {
+		if _, err := net.InterfaceByName(name); err != nil {
+			return "", fmt.Errorf("find the uplink %s: %w", name, err)
+		}
+		return name, nil
+	}
+	if out, err := FindUnderlay(netip.Addr{}); err == nil {
+		return out.Uplink, nil
+	}
+	return u.Uplink, nil
 }
 
 // hostStatus is what the host says of itself.
@@ -54,7 +70,7 @@ func (a *Agent) hostStatus(ctx context.Context) (api.HostStatus, error) {
 		return api.HostStatus{}, fmt.Errorf("size of the disk of %s: %w", a.o.Layout, err)
 	}
 	s := api.HostStatus{
-		Address: a.o.Underlay.Address.String(), UnderlayMTU: a.o.Underlay.MTU, AgentURL: a.o.URL,
+		Address: a.o.Underlay.Address.String(), UnderlayMTU: a.o.Underlay.MTU, Uplink: a.o.Underlay.Uplink, AgentURL: a.o.URL,
 		Architecture: info.Architecture, CPUs: info.CPUs, MemoryMiB: info.MemoryMiB,
 		DiskGiB:        int64(st.Blocks) * st.Bsize >> 30,
 		Virtualization: info.Virtualization, Versions: maps.Clone(info.Versions), Missing: a.o.Missing,

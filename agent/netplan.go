@@ -10,14 +10,17 @@ import (
 // Underlay is this host's end of the tunnels.
 type Underlay struct {
 	Address netip.Addr
-	MTU     int // of the interface that holds it
+	MTU     int    // of the interface that holds it
+	Uplink  string // the interface on which public addresses are announced
 }
 
 // GuestMTU is what guests of a network may send that asks for so much.
 func (u Underlay) GuestMTU(asked int) int { return network.GuestMTU(u.MTU, asked) }
 
 func networkDesired(u Underlay, want api.HostDesired) (network.Desired, error) {
-	return network.FromHost(u.Address, u.MTU, want)
+	d, err := network.FromHost(u.Address, u.MTU, want)
+	d.Uplink = u.Uplink
+	return d, err
 }
 
 // equalNetworks tells whether two desired networks are the same.

@@ -166,7 +166,7 @@ func (l *loop) report(ctx context.Context, have Observed, now time.Time) {
 	for _, id := range slices.Sorted(maps.Keys(want.Ports)) {
 		p := want.Ports[id]
 		if i, here := want.Instances[p.Instance]; p.Local && here {
-			s := portStatus(have, p, l.host)
+			s := portStatus(want, have, p, l.host)
 			l.reporter.say(api.Report{Kind: api.KindPort, ID: id, Epoch: i.Epoch, Port: &s})
 		}
 	}

@@ -96,6 +96,9 @@ func all(d api.HostDesired) []api.DesiredItem {
 	for id, p := range d.Ports {
 		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindPort, ID: id, Port: &p})
 	}
+	for id, f := range d.Floating {
+		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindFloatingIP, ID: id, Floating: &f})
+	}
 	for id, i := range d.Instances {
 		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindInstance, ID: id, Instance: &i})
 	}

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -149,12 +151,18 @@ func runningCondition(want api.HostDesired, have Observed, w api.HostInstance, d
 }
 
 // portStatus is what is reported of a local port.
-func portStatus(have Observed, p api.HostPort, host string) api.PortStatus {
+func portStatus(want api.HostDesired, have Observed, p api.HostPort, host string) api.PortStatus {
 	s := api.PortStatus{Host: host}
 	s.State = api.StateDown
 	s.ObservedGeneration = p.Generation
 	if d, ok := have.Domains[p.Instance]; ok && d.State == DomainRunning && have.NetworkHolds {
 		s.State = api.StateActive
+		for _, f := range want.Floating {
+			if f.Port == p.ID {
+				s.FloatingIPs = append(s.FloatingIPs, f.Address)
+			}
+		}
+		slices.SortFunc(s.FloatingIPs, netip.Addr.Compare)
 	}
 	return s
 }

@@ -10,6 +10,7 @@ type HostDesired struct {
 	Instances map[string]HostInstance `json:"instances"`
 	Networks  map[string]HostNetwork  `json:"networks"`
 	Ports     map[string]HostPort     `json:"ports"`
+	Floating  map[string]HostFloating `json:"floating,omitempty"`
 }
 
 // HostInstance is an instance placed on the host, with all that it needs.
@@ -104,18 +105,28 @@ type HostPort struct {
 	Generation int64 `json:"generation,omitempty"`
 }
 
+// HostFloating is a floating IP that leads to a port of an instance on the host,
+// or on its way to it.
+type HostFloating struct {
+	ID      string     `json:"id"`
+	Address netip.Addr `json:"address"`
+	Port    string     `json:"port"`
+	Inside  netip.Addr `json:"inside"` // which address of the port
+}
+
 // DesiredItem is one difference in a HostDesired, as the stream sends it. The
 // first items after connecting say all; "synced" ends them, after which the
 // agent drops what was not said.
 type DesiredItem struct {
 	Op       string        `json:"op" enum:"set,delete,synced"`
-	Kind     string        `json:"kind,omitempty" enum:"host,instance,network,port"`
+	Kind     string        `json:"kind,omitempty" enum:"host,instance,network,port,floating-ip"`
 	ID       string        `json:"id,omitempty"`
 	Revision int64         `json:"revision,omitempty"` // with synced: all up to here is said
 	Host     *HostSpec     `json:"host,omitempty"`
 	Instance *HostInstance `json:"instance,omitempty"`
 	Network  *HostNetwork  `json:"network,omitempty"`
 	Port     *HostPort     `json:"port,omitempty"`
+	Floating *HostFloating `json:"floating,omitempty"`
 }
 
 // Set puts what an item says where it belongs; false when the item is not whole.
@@ -129,6 +140,8 @@ func (d *HostDesired) Set(i DesiredItem) bool {
 		d.Networks[i.ID] = *i.Network
 	case i.Port != nil && i.Port.ID == i.ID:
 		d.Ports[i.ID] = *i.Port
+	case i.Floating != nil && i.Floating.ID == i.ID:
+		d.Floating[i.ID] = *i.Floating
 	default:
 		return false
 	}

@@ -94,6 +94,7 @@ type HostStatus struct {
 	MemoryMiB      int64             `json:"memory_mib,omitempty" doc:"Memory of the machine in MiB."`
 	DiskGiB        int64             `json:"disk_gib,omitempty" doc:"Size of the file system that holds the root disks."`
 	UnderlayMTU    int               `json:"underlay_mtu,omitempty" doc:"Of the interface that holds the underlay address, in bytes."`
+	Uplink         string            `json:"uplink,omitempty" doc:"Interface on which floating IPs are announced."`
 	Virtualization string            `json:"virtualization,omitempty" doc:"kvm or qemu: how its instances run."`
 	Versions       map[string]string `json:"versions,omitempty" doc:"Of the kernel, libvirt, QEMU and the agent."`
 	Storage        string            `json:"storage,omitempty" doc:"Name of the storage that holds the root disks, where other hosts have it too; absent: disks of its own."`

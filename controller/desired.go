@@ -28,6 +28,9 @@ func everything(v api.View, host string, nets map[string]bool) []item {
 	all := []item{{api.KindHost, host}}
 	for o := range v.Referrers(api.KindInstance, api.KindHost, host) {
 		all = append(all, item{api.KindInstance, o.GetMeta().ID})
+		for _, f := range floatingIPsAt(v, o.GetMeta().ID) {
+			all = append(all, item{api.KindFloatingIP, f.ID})
+		}
 	}
 	for n := range nets {
 		all = append(all, networkItems(v, n)...)
@@ -63,8 +66,10 @@ func desiredItem(v api.View, host string, nets map[string]bool, at item) *api.De
 		}
 	case api.KindPort:
 		d.Port = hostPort(v, host, nets, at.id)
+	case api.KindFloatingIP:
+		d.Floating = hostFloating(v, host, at.id)
 	}
-	if d.Host == nil && d.Instance == nil && d.Network == nil && d.Port == nil {
+	if d.Host == nil && d.Instance == nil && d.Network == nil && d.Port == nil && d.Floating == nil {
 		return nil
 	}
 	return d
@@ -168,4 +173,44 @@ func hostPort(v api.View, host string, nets map[string]bool, id string) *api.Hos
 		}
 	}
 	return h
+}
+
+// floatingIPsAt are the floating IPs that lead to an instance's ports.
+func floatingIPsAt(v api.View, instance string) (out []*api.FloatingIP) {
+	for p := range v.Referrers(api.KindPort, api.KindInstance, instance) {
+		for o := range v.Referrers(api.KindFloatingIP, api.KindPort, p.GetMeta().ID) {
+			out = append(out, o.(*api.FloatingIP))
+		}
+	}
+	return out
+}
+
+// floatingHosts are the hosts that a floating IP is of concern to: where the
+// instance is, and where it is going.
+func floatingHosts(v api.View, f *api.FloatingIP) (host, target string) {
+	p := get[*api.Port](v, api.KindPort, f.Spec.Port)
+	if p == nil {
+		return "", ""
+	}
+	i := get[*api.Instance](v, api.KindInstance, p.Spec.Instance)
+	if i == nil {
+		return "", ""
+	}
+	if t := i.Placement.Target; t != nil {
+		target = t.Host
+	}
+	return i.Placement.Host, target
+}
+
+// hostFloating is sent to both hosts of a move: each puts it into place, and lets
+// go of it, as the port comes and leaves.
+func hostFloating(v api.View, host, id string) *api.HostFloating {
+	f := get[*api.FloatingIP](v, api.KindFloatingIP, id)
+	if f == nil {
+		return nil
+	}
+	if at, to := floatingHosts(v, f); at != host && to != host {
+		return nil
+	}
+	return &api.HostFloating{ID: f.ID, Address: f.Spec.Address, Port: f.Spec.Port, Inside: f.Spec.PortAddress}
 }

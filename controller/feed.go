@@ -118,7 +118,7 @@ func (f *feeds) subscribeTo(s *feed, nets map[string]bool) (came, went []string)
 }
 
 // order in which a host is told: what is needed first.
-var itemOrder = map[string]int{api.KindHost: 0, api.KindNetwork: 1, api.KindPort: 2, api.KindInstance: 3}
+var itemOrder = map[string]int{api.KindHost: 0, api.KindNetwork: 1, api.KindPort: 2, api.KindFloatingIP: 3, api.KindInstance: 4}
 
 // difference compares what is dirty with what was sent, and notes it as sent.
 func difference(v api.View, host string, nets map[string]bool, dirty map[item]bool, sent *told) []api.DesiredItem {

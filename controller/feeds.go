@@ -80,6 +80,9 @@ func (f *feeds) reset(v api.View) {
 		f.address[o.GetMeta().ID] = o.(*api.Host).Status.Address
 		f.lives[o.GetMeta().ID] = v.Life(o.GetMeta().ID)
 	}
+	for o := range v.List(api.KindFloatingIP, "", "") { // where they are is not to be seen once they have left
+		f.stamps[o.GetMeta().ID] = stampOfFloating(v, o.(*api.FloatingIP))
+	}
 	for _, streams := range f.byHost {
 		for s := range streams {
 			s.all, s.tell = true, true
@@ -95,12 +98,14 @@ func (f *feeds) see(v api.View, e api.WatchEvent) {
 	gone := e.Type == api.EventDelete
 	switch o := e.Object.(type) {
 	case *api.Instance:
-		f.seeInstance(o, gone)
+		f.seeInstance(v, o, gone)
 	case *api.Port:
 		if !f.stamped(o.ID, stamp{revision: o.Revision}, gone) {
 			f.dirtyNet(o.Spec.Network, item{api.KindPort, o.ID})
 			f.dirtyPlaceOf(v, o.Spec.Instance)
 		}
+	case *api.FloatingIP:
+		f.seeFloating(v, o, gone)
 	case *api.Network:
 		f.dirtyNet(o.ID, item{api.KindNetwork, o.ID})
 	case *api.Subnet:
@@ -125,7 +130,7 @@ func (f *feeds) stamped(id string, s stamp, gone bool) bool {
 	return same
 }
 
-func (f *feeds) seeInstance(i *api.Instance, gone bool) {
+func (f *feeds) seeInstance(v api.View, i *api.Instance, gone bool) {
 	before := f.stamps[i.ID]
 	if f.stamped(i.ID, stampOf(i), gone) {
 		return
@@ -137,6 +142,26 @@ func (f *feeds) seeInstance(i *api.Instance, gone bool) {
 	for _, n := range i.Spec.NICs { // also the ports that went with it
 		f.dirtyNet(n.Network, item{api.KindPort, n.Port})
 	}
+	for _, x := range floatingIPsAt(v, i.ID) {
+		f.seeFloating(v, x, false)
+	}
+}
+
+// seeFloating names a floating IP to the hosts where it was and where it is now.
+func (f *feeds) seeFloating(v api.View, x *api.FloatingIP, gone bool) {
+	before, now := f.stamps[x.ID], stampOfFloating(v, x)
+	if f.stamped(x.ID, now, gone) {
+		return
+	}
+	for _, host := range []string{before.host, before.target, now.host, now.target} {
+		f.dirtyHost(host, item{api.KindFloatingIP, x.ID})
+	}
+}
+
+func stampOfFloating(v api.View, x *api.FloatingIP) stamp {
+	s := stamp{revision: x.Revision}
+	s.host, s.target = floatingHosts(v, x)
+	return s
 }
 
 func (f *feeds) seeHost(v api.View, h *api.Host, gone bool) {

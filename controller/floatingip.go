@@ -121,6 +121,9 @@ func (a *admission) giveFloating(f *api.FloatingIP) error {
 	if poolOf(pools, f) < 0 {
 		return api.NewProblem(422, "address_out_of_range", "spec.address", "leave it out for a free one", "%s is not in %s of the external network %s", f.Spec.Address, strings.Join(n.Spec.Pools, ", "), n.Name)
 	}
+	if h := a.hostAt()[f.Spec.Address]; h != "" {
+		return api.NewProblem(409, "address_taken", "spec.address", "leave it out for a free one", "%s is the address of a host", f.Spec.Address)
+	}
 	if owner := a.view.Owner(api.FloatingKey(f.Spec.Address)); owner != "" {
 		by := "another project"
 		if o := get[*api.FloatingIP](a.view, api.KindFloatingIP, owner); o != nil && o.Project == f.Project || a.who.Cloud {
@@ -153,10 +156,10 @@ func (a *admission) externalNetwork(project, ref string) (*api.ExternalNetwork, 
 }
 
 func (a *admission) findFloating(f *api.FloatingIP, n *api.ExternalNetwork, pools []api.Pool) error {
-	total := uint64(0)
+	total, hosts := uint64(0), a.hostAt()
 	try := func(at netip.Addr) bool {
 		f.Spec.Address = at
-		return a.free(api.FloatingKey(at))
+		return hosts[at] == "" && a.free(api.FloatingKey(at))
 	}
 	for _, p := range pools {
 		first := binary.BigEndian.Uint32(p.First.AsSlice())
@@ -176,6 +179,18 @@ func (a *admission) findFloating(f *api.FloatingIP, n *api.ExternalNetwork, pool
 	}
 	return api.NewProblem(409, "pool_exhausted", "spec.external_network", "delete floating IPs that nobody needs, or ask a cloud administrator for more addresses",
 		"all %d IPv4 addresses of the external network %s are taken", total, n.Name)
+}
+
+// hostAt are the hosts by their address, which must not become another's although
+// a pool may have been given with them in it.
+func (a *admission) hostAt() map[netip.Addr]string {
+	out := map[netip.Addr]string{}
+	for o := range a.view.List(api.KindHost, "", "") {
+		if at, err := netip.ParseAddr(o.(*api.Host).Status.Address); err == nil {
+			out[at] = o.GetMeta().ID
+		}
+	}
+	return out
 }
 
 func previewFloatingIP(_ *admission, o api.Object, p *api.Preview) {

@@ -107,6 +107,20 @@ func TestFloatingIP_refusesWithTheFieldAndTheOtherParty(t *testing.T) {
 	}
 }
 
+// A pool that was given with a host's address in it does not cut the host off.
+func TestFloatingIP_isNoAddressOfAHost(t *testing.T) {
+	c := newCloud(t)
+	c.external("internet", "192.0.2.1-192.0.2.2")
+	c.cpuHost("h1", "192.0.2.1")
+	_, err := c.try(c.write(), floating("x", api.FloatingIPSpec{Address: netip.MustParseAddr("192.0.2.1")}))
+	refused(t, err, 409, "address_taken", "spec.address")
+	if f := c.create(floating("y", api.FloatingIPSpec{})).(*api.FloatingIP); f.Spec.Address != netip.MustParseAddr("192.0.2.2") {
+		t.Errorf("it is given %s", f.Spec.Address)
+	}
+	_, err = c.try(c.write(), floating("z", api.FloatingIPSpec{}))
+	refused(t, err, 409, "pool_exhausted", "spec.external_network")
+}
+
 // What another tenant has called its own is not told.
 func TestFloatingIP_ofAnotherProjectIsNotNamed(t *testing.T) {
 	c := newCloud(t)

@@ -59,7 +59,7 @@ func hostsOfTrace(v api.View) network.Hosts {
 
 // wholeDesired is all of a host's desired state.
 func wholeDesired(v api.View, host string) api.HostDesired {
-	d := api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}}
+	d := api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}, Floating: map[string]api.HostFloating{}}
 	nets := localNetworks(v, host)
 	for _, at := range everything(v, host, nets) {
 		if i := desiredItem(v, host, nets, at); i != nil {

@@ -2,6 +2,7 @@ package network
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -37,10 +38,11 @@ func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, erro
 		}
 		ports[p.Network] = append(ports[p.Network], q)
 	}
+	public := publicOf(want)
 	for _, n := range want.Networks {
 		ps := ports[n.ID]
 		slices.SortFunc(ps, func(a, b Port) int { return strings.Compare(a.ID, b.ID) })
-		d.Networks = append(d.Networks, Network{ID: n.ID, VNI: n.VNI, MTU: GuestMTU(mtu, n.MTU), Subnets: subnets(n), Ports: ps})
+		d.Networks = append(d.Networks, Network{ID: n.ID, VNI: n.VNI, MTU: GuestMTU(mtu, n.MTU), Subnets: subnets(n), Ports: ps, Public: public[n.ID]})
 	}
 	slices.SortFunc(d.Networks, func(a, b Network) int { return int(a.VNI) - int(b.VNI) })
 	if len(bad) > 0 {
@@ -48,6 +50,19 @@ func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, erro
 		return d, fmt.Errorf("ports %s lack a MAC, an address or the address of their host", strings.Join(bad, ", "))
 	}
 	return d, nil
+}
+
+// publicOf are the public addresses of local ports, by network.
+func publicOf(want api.HostDesired) map[string][]Public {
+	out := map[string][]Public{}
+	for _, id := range slices.Sorted(maps.Keys(want.Floating)) {
+		f := want.Floating[id]
+		p := want.Ports[f.Port]
+		if p.Local && slices.ContainsFunc(p.Addresses, func(a api.PortAddress) bool { return a.Address == f.Inside }) {
+			out[p.Network] = append(out[p.Network], Public{f.Address, f.Inside})
+		}
+	}
+	return out
 }
 
 func subnets(n api.HostNetwork) []Subnet {

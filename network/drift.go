@@ -113,6 +113,10 @@ func (d *differences) entry(op Op) {
 		d.tell(o.Of, o.Link, fmt.Sprintf("neighbour %s on %s", o.Address, o.Link), isOr(d.space(o.Of).Neighbours, o.NeighbourKey), o.MAC.String())
 	case RemoveNeighbour:
 		d.tell(o.Of, o.Link, fmt.Sprintf("neighbour %s on %s", o.Address, o.Link), isOr(d.space(o.Of).Neighbours, o.NeighbourKey), Absent)
+	case PutProxy:
+		d.tell(o.Of, "", fmt.Sprintf("answers for %s on %s", o.Address, o.Link), Absent, there)
+	case RemoveProxy:
+		d.tell(o.Of, "", fmt.Sprintf("answers for %s on %s", o.Address, o.Link), there, Absent)
 	case PutTable:
 		is := Absent
 		if _, ok := d.space(o.Of).Tables[o.Table.TableKey]; ok {

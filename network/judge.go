@@ -13,6 +13,7 @@ type seen struct {
 	fields map[Field]string // in nft's syntax; the packet has no others
 	state  string           // of its connection: "new", "established", "related" or "untracked"
 	sets   map[string]Set   // of the table whose rules are asked
+	dnat   bool             // its destination was translated
 	source string           // what its source is translated to: an address, or masqueraded
 }
 
@@ -72,7 +73,7 @@ func (t Table) ask(c Chain, p *seen) judgement {
 			switch v := term.(type) {
 			case Verdict:
 				j.verdict = v
-			case Masquerade:
+			case Masquerade, NAT, SourceNAT:
 				j.verdict = accept
 			case Jump:
 				j = t.ask(t.chain(string(v)), p)
@@ -120,8 +121,32 @@ func (c CTState) holds(p *seen) bool { return slices.Contains(strings.Split(stri
 func (Verdict) holds(*seen) bool     { return true }
 func (Jump) holds(*seen) bool        { return true }
 
-func (Masquerade) holds(p *seen) bool { p.source = masqueraded; return true }
-func (NoTrack) holds(p *seen) bool    { p.state = "untracked"; return true }
+func (Masquerade) holds(p *seen) bool  { p.source = masqueraded; return true }
+func (n SourceNAT) holds(p *seen) bool { p.source = netip.Addr(n).String(); return true }
+func (c CTStatus) holds(p *seen) bool  { return c == "dnat" && p.dnat }
+
+// holds translates: the destination at once, for it is before routing.
+func (n NAT) holds(p *seen) bool {
+	have, ok := p.fields[n.By]
+	if !ok {
+		return false
+	}
+	for e := range p.sets[n.Map].Elements {
+		k, v, _ := strings.Cut(e, " : ")
+		switch {
+		case k != have:
+		case n.What == "dnat":
+			p.fields[IPDest], p.dnat = v, true
+			return true
+		default:
+			p.source = v
+			return true
+		}
+	}
+	return false
+}
+
+func (NoTrack) holds(p *seen) bool { p.state = "untracked"; return true }
 
 func (m SetEtherSource) holds(p *seen) bool {
 	p.fields[EtherSource] = MAC(m).String()

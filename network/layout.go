@@ -11,6 +11,7 @@ type layout struct {
 	State
 	tables   map[string]map[TableKey]Table // by namespace, "" for the host
 	networks map[string]uint32             // of taps
+	public   map[netip.Addr]uint32         // of public addresses
 }
 
 // lay works out the state that is wanted.
@@ -19,16 +20,19 @@ func lay(want Desired, have Observed) layout {
 		State:    State{Host: NewSpace(), Routers: map[string]Space{}},
 		tables:   map[string]map[TableKey]Table{"": {}},
 		networks: map[string]uint32{},
+		public:   map[netip.Addr]uint32{},
 	}
 	if len(want.Networks) == 0 {
 		return l
 	}
 	macs, ports, ports6, hosts, ours := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	out := outside{layout: l, link: uplinkOf(want, have), underlay: want.Underlay, cables: map[string]bool{}}
 	ways := allocateTransits(want.Networks, have)
 	for _, n := range want.Networks {
 		l.network(n, want.Underlay)
 		if t, ok := ways[n.VNI]; ok {
 			l.uplink(n, t)
+			out.network(n, t)
 		}
 		for _, p := range n.Ports {
 			m, ok := usable(n, &p)
@@ -61,7 +65,7 @@ func lay(want Desired, have Observed) layout {
 		ours[elementForwarding] = true
 	}
 	l.table("", guardTable(want.Underlay, macs, ports, ports6))
-	l.table("", hostTable(hosts, ours))
+	l.table("", hostTable(want.Underlay, hostElements{hosts: hosts, ours: ours, were: out.settings(have), public: out.cables}))
 	l.Host.Settings[forwarding] = "1"
 	return l
 }
@@ -147,7 +151,7 @@ func (l layout) network(n Network, underlay netip.Addr) {
 
 	l.Routers[router] = NewSpace()
 	l.tables[router] = map[TableKey]Table{}
-	l.table(router, routerTable())
+	l.table(router, routerTable(nil, nil))
 	for key, v := range RouterSettings("") {
 		l.Routers[router].Settings[key] = v
 	}
@@ -184,7 +188,7 @@ func (l layout) uplink(n Network, t transit) {
 	l.link(router, Link{Name: UplinkLink, Kind: KindCable, MTU: n.MTU, Peer: PeerIn("", cable)})
 	l.Host.Addresses[AddressKey{cable, t.host()}] = true
 	l.Routers[router].Addresses[AddressKey{UplinkLink, t.router()}] = true
-	l.Routers[router].Routes[netip.PrefixFrom(netip.IPv4Unspecified(), 0)] = Route{UplinkLink, t.host().Addr()}
+	l.Routers[router].Routes[netip.PrefixFrom(netip.IPv4Unspecified(), 0)] = Route{Link: UplinkLink, Via: t.host().Addr()}
 }
 
 func (l layout) local(n Network, p Port, m MAC) {

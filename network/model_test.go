@@ -15,6 +15,9 @@ type model struct{ Observed }
 func newModel() *model {
 	m := &model{Observed{State: State{Host: NewSpace(), Routers: map[string]Space{}}}}
 	m.Host.Settings[forwarding] = "0"
+	for k := range UplinkSettings("eth0") {
+		m.Host.Settings[k] = "80"
+	}
 	return m
 }
 
@@ -36,6 +39,10 @@ func (m *model) do(op Op) error {
 	}
 	if off, known := ForwardingWasOff(m.Host); known { // else the agent remembers
 		m.ForwardingWasOff = off
+	}
+	m.Were = WereAfter(m.Were, op)
+	if were, known := Were(m.Host); known && !maps.Equal(were, m.Were) {
+		return fmt.Errorf("%s: what is written of the uplink is %v, and what is known %v", op, were, m.Were)
 	}
 	return nil
 }
@@ -106,6 +113,15 @@ func (m *model) say(op Op) error {
 		return errors.Join(need(o.Link), speaks(s, o.Link, o.Address))
 	case RemoveNeighbour:
 		delete(s.Neighbours, o.NeighbourKey)
+	case PutProxy:
+		s.Proxies[o.NeighbourKey] = true
+	case RemoveProxy:
+		delete(s.Proxies, o.NeighbourKey)
+	case Announce:
+		if !s.Proxies[o.NeighbourKey] {
+			return fmt.Errorf("nobody answers for %s", o.Address)
+		}
+	case ForgetConnections:
 	case AddAddress:
 		s.Addresses[o.AddressKey] = true
 		return errors.Join(need(o.Link), speaks(s, o.Link, o.Address.Addr()))

@@ -87,6 +87,26 @@ type (
 		Of
 		NeighbourKey
 	}
+	// PutProxy answers for an address on a link.
+	PutProxy struct {
+		Of
+		NeighbourKey
+	}
+	// RemoveProxy answers for it no more.
+	RemoveProxy struct {
+		Of
+		NeighbourKey
+	}
+	// Announce tells all on a link that an address is here from now on.
+	Announce struct {
+		Of
+		NeighbourKey
+	}
+	// ForgetConnections ends what is tracked of an address.
+	ForgetConnections struct {
+		Of
+		Address netip.Addr
+	}
 	// AddAddress gives a link an address.
 	AddAddress struct {
 		Of
@@ -131,6 +151,7 @@ type (
 		TableKey
 		Set      string
 		Types    []string
+		Data     string // of a map
 		Elements []string
 	}
 	// RemoveElements takes them out.
@@ -139,6 +160,7 @@ type (
 		TableKey
 		Set      string
 		Types    []string
+		Data     string // of a map
 		Elements []string
 	}
 )
@@ -188,6 +210,22 @@ func (o PutNeighbour) String() string {
 
 func (o RemoveNeighbour) String() string {
 	return fmt.Sprintf("%s: no neighbour %s on %s", o.Of, o.Address, o.Link)
+}
+
+func (o PutProxy) String() string {
+	return fmt.Sprintf("%s: answer for %s on %s", o.Of, o.Address, o.Link)
+}
+
+func (o RemoveProxy) String() string {
+	return fmt.Sprintf("%s: answer for %s no more on %s", o.Of, o.Address, o.Link)
+}
+
+func (o Announce) String() string {
+	return fmt.Sprintf("%s: announce %s on %s", o.Of, o.Address, o.Link)
+}
+
+func (o ForgetConnections) String() string {
+	return fmt.Sprintf("%s: forget connections of %s", o.Of, o.Address)
 }
 
 func (o AddAddress) String() string {

@@ -3,6 +3,7 @@ package network
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -17,6 +18,7 @@ func Plan(want Desired, have Observed) []Op {
 	p := &planner{want: lay(want, have), have: have, gone: map[place]bool{}, flushed: map[place]bool{}}
 	p.obsolete()
 	p.hostTables()
+	p.restore()
 	for name := range p.want.Routers {
 		p.router(name)
 	}
@@ -51,9 +53,11 @@ const (
 	goForward
 	goTunnel
 	goNeighbour
+	goProxy
 	goRoute
 	goAddress
 	goElements
+	goConnections
 	goCable
 	goVXLAN
 	goBridge
@@ -85,6 +89,8 @@ const (
 	putTapSetting
 	putTapForward
 	onTap
+	putProxy
+	announce
 )
 
 type step struct {
@@ -232,7 +238,17 @@ func (p *planner) hostTables() {
 		}
 		have := p.have.Host.Tables[key].Sets
 		for _, set := range t.Sets {
-			p.elements(key, set, have[set.Name])
+			p.elements("", key, set, have[set.Name])
+		}
+	}
+}
+
+// restore puts back settings of the host's that nobody needs changed any more,
+// before it is forgotten how they were.
+func (p *planner) restore() {
+	for key, was := range p.have.Were {
+		if _, wanted := p.want.Host.Settings[key]; !wanted && p.have.Host.Settings[key] == uplinkValue(key) {
+			p.add(removing, goForward, PutSetting{Of{}, key, was})
 		}
 	}
 }
@@ -252,32 +268,36 @@ func (p *planner) put(namespace string, t Table, s stage) bool {
 	return true
 }
 
-// elements plans the difference of a set of the host's, by network.
-func (p *planner) elements(key TableKey, set Set, have map[string]bool) {
-	adds, removes := map[uint32][]string{}, map[uint32][]string{}
+// elements plans the difference of a set, by network.
+func (p *planner) elements(namespace string, key TableKey, set Set, have map[string]bool) {
+	adds, removes := map[Of][]string{}, map[Of][]string{}
+	of := func(element string) Of {
+		if namespace != "" {
+			return ofRouter(namespace)
+		}
+		return Of{VNI: p.host(tapOf(element)).VNI}
+	}
 	for e := range set.Elements {
 		if !have[e] {
-			vni := p.host(tapOf(e)).VNI
-			adds[vni] = append(adds[vni], e)
+			adds[of(e)] = append(adds[of(e)], e)
 		}
 	}
 	for e := range have {
 		if !set.Elements[e] {
-			vni := p.host(tapOf(e)).VNI
-			removes[vni] = append(removes[vni], e)
+			removes[of(e)] = append(removes[of(e)], e)
 		}
 	}
-	for vni, es := range adds {
+	for o, es := range adds {
 		slices.Sort(es)
 		s := making
-		if vni == 0 {
+		if o.VNI == 0 {
 			s = onHost
 		}
-		p.add(s, putElements, AddElements{Of{VNI: vni}, key, set.Name, set.Types, es})
+		p.add(s, putElements, AddElements{o, key, set.Name, set.Types, set.Data, es})
 	}
-	for vni, es := range removes {
+	for o, es := range removes {
 		slices.Sort(es)
-		p.add(removing, goElements, RemoveElements{Of{VNI: vni}, key, set.Name, set.Types, es})
+		p.add(removing, goElements, RemoveElements{o, key, set.Name, set.Types, set.Data, es})
 	}
 }
 
@@ -288,10 +308,30 @@ func (p *planner) router(name string) {
 		p.add(making, putNamespace, AddNamespace{ofRouter(name)})
 		have = NewSpace()
 	}
-	for _, t := range p.want.tables[name] {
-		p.put(name, t, making)
+	for key, t := range p.want.tables[name] {
+		p.strangers(name, t, have.Tables[key].Sets[mapPublicIn])
+		if p.put(name, t, making) {
+			continue
+		}
+		for _, set := range t.Sets {
+			p.elements(name, key, set, have.Tables[key].Sets[set.Name])
+		}
 	}
 	p.space(name, p.want.Routers[name], have)
+}
+
+// strangers plans the end of connections by public addresses that lead elsewhere
+// now: they would be translated as before for as long as somebody sends.
+func (p *planner) strangers(router string, t Table, have map[string]bool) {
+	for e := range have {
+		if t.State().Sets[mapPublicIn][e] {
+			continue
+		}
+		public, _, _ := strings.Cut(e, " : ")
+		if a, err := netip.ParseAddr(public); err == nil {
+			p.add(removing, goConnections, ForgetConnections{ofRouter(router), a})
+		}
+	}
 }
 
 // remains plans the end of what networks have together, after the last of them.

@@ -39,6 +39,14 @@ func (p *planner) space(name string, want, have Space) {
 		func(k NeighbourKey, _ MAC) {
 			p.add(removing, goNeighbour, RemoveNeighbour{p.of(name, k.Link), k})
 		})
+	difference(have.Proxies, want.Proxies,
+		func(NeighbourKey, bool) bool { return true },
+		func(k NeighbourKey, _ bool) {
+			o := Of{VNI: p.want.public[k.Address]}
+			p.add(making, putProxy, PutProxy{o, k})
+			p.add(making, announce, Announce{o, k})
+		},
+		func(k NeighbourKey, _ bool) { p.add(removing, goProxy, RemoveProxy{Of{}, k}) })
 	difference(have.Addresses, want.Addresses,
 		func(k AddressKey, _ bool) bool { return is(k.Link) },
 		func(k AddressKey, _ bool) { p.add(making, putAddress, AddAddress{p.of(name, k.Link), k}) },

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -32,7 +33,8 @@ const (
 type Set struct {
 	Name     string
 	Types    []string        // nft's names of types, in order
-	Elements map[string]bool // each in nft's syntax: "a . b"
+	Data     string          // of a map: the type of its values
+	Elements map[string]bool // each in nft's syntax: "a . b", and "a . b : c" of a map
 }
 
 // Chain is a list of rules; with a hook, packets enter it from the kernel.
@@ -83,6 +85,19 @@ type Jump string
 // Masquerade translates the source to the address of the link that the packet leaves by.
 type Masquerade struct{}
 
+// NAT translates a source or destination to what a map has for it.
+type NAT struct {
+	What string // "snat" or "dnat"
+	By   Field
+	Map  string
+}
+
+// SourceNAT translates the source to an address.
+type SourceNAT netip.Addr
+
+// CTStatus holds when the connection has this bit of its status: "dnat".
+type CTStatus string
+
 // NoTrack keeps the packet away from connection tracking.
 type NoTrack struct{}
 
@@ -116,6 +131,9 @@ func (c CTState) String() string        { return "ct state " + string(c) }
 func (v Verdict) String() string        { return string(v) }
 func (j Jump) String() string           { return "jump " + string(j) }
 func (Masquerade) String() string       { return "masquerade" }
+func (n NAT) String() string            { return n.What + " ip to " + string(n.By) + " map @" + n.Map }
+func (n SourceNAT) String() string      { return "snat ip to " + netip.Addr(n).String() }
+func (c CTStatus) String() string       { return "ct status " + string(c) }
 func (NoTrack) String() string          { return "notrack" }
 func (m SetEtherSource) String() string { return "ether saddr set " + MAC(m).String() }
 
@@ -179,13 +197,20 @@ func (c Chain) Head() string {
 func Skeleton(sets []Set, chains []Chain, digests func(Chain) []string) string {
 	var lines []string
 	for _, s := range sets {
-		lines = append(lines, fmt.Sprintf("set %s type %s", s.Name, strings.Join(s.Types, " . ")))
+		lines = append(lines, s.head())
 	}
 	for _, c := range chains {
 		lines = append(lines, strings.Join(append([]string{c.Head()}, digests(c)...), "\n  "))
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
+}
+
+func (s Set) head() string {
+	if s.Data != "" {
+		return fmt.Sprintf("map %s type %s : %s", s.Name, strings.Join(s.Types, " . "), s.Data)
+	}
+	return fmt.Sprintf("set %s type %s", s.Name, strings.Join(s.Types, " . "))
 }
 
 // State returns what an observer sees once the table is there.
@@ -207,7 +232,8 @@ func (t Table) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table %s %s {\n", t.Family, t.Name)
 	for _, s := range t.Sets {
-		fmt.Fprintf(&b, "\tset %s {\n\t\ttype %s\n", s.Name, strings.Join(s.Types, " . "))
+		what, typ, _ := strings.Cut(s.head(), " type ")
+		fmt.Fprintf(&b, "\t%s {\n\t\ttype %s\n", what, typ)
 		for _, e := range slices.Sorted(maps.Keys(s.Elements)) {
 			fmt.Fprintf(&b, "\t\telement %s\n", e)
 		}

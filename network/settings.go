@@ -1,6 +1,7 @@
 package network
 
 import (
+	"fmt"
 	"maps"
 	"strings"
 )
@@ -62,6 +63,93 @@ func RouterSettings(link string) map[SettingKey]string {
 		return out
 	default:
 		return nil
+	}
+}
+
+// uplinkSettings are the sysctls of an interface of the host's that public
+// addresses are announced on: how they are to be while there are any.
+var uplinkSettings = []struct{ name, file, value string }{
+	// It would wait for most of a second before it answers for another.
+	{"arp_delay", "net/ipv4/neigh/%s/proxy_delay", "0"},
+}
+
+// UplinkSettings are the sysctls of an interface that public addresses are announced on.
+func UplinkSettings(link string) map[SettingKey]string {
+	out := map[SettingKey]string{}
+	for _, s := range uplinkSettings {
+		out[SettingKey{File: fmt.Sprintf(s.file, link)}] = s.value
+	}
+	return out
+}
+
+// uplinkValue is the value that a sysctl of an uplink is to have; empty: it is none.
+func uplinkValue(key SettingKey) string {
+	for _, s := range uplinkSettings {
+		before, after, _ := strings.Cut(s.file, "%s")
+		if strings.HasPrefix(key.File, before) && strings.HasSuffix(key.File, after) {
+			return s.value
+		}
+	}
+	return ""
+}
+
+// Were reads from the host how settings of uplinks were before us. It is not
+// known where our rules, which tell, are not there.
+func Were(host Space) (were map[SettingKey]string, known bool) {
+	t, known := host.Tables[hostKey]
+	were = map[SettingKey]string{}
+	for e := range t.Sets[setWere] {
+		remember(were, e)
+	}
+	return were, known
+}
+
+// WereAfter is what is known of those settings once an op was done.
+func WereAfter(were map[SettingKey]string, op Op) map[SettingKey]string {
+	after := map[SettingKey]string{}
+	switch o := op.(type) {
+	case PutTable:
+		if o.Namespace != "" || o.Table.TableKey != hostKey {
+			return were
+		}
+		for e := range o.Table.State().Sets[setWere] {
+			remember(after, e)
+		}
+	case AddElements:
+		if o.Set != setWere {
+			return were
+		}
+		maps.Copy(after, were)
+		for _, e := range o.Elements {
+			remember(after, e)
+		}
+	case RemoveElements:
+		if o.Set != setWere {
+			return were
+		}
+		gone := map[SettingKey]string{}
+		for _, e := range o.Elements {
+			remember(gone, e)
+		}
+		maps.Copy(after, were)
+		maps.DeleteFunc(after, func(k SettingKey, _ string) bool { _, ok := gone[k]; return ok })
+	case RemoveTable:
+		if o.Namespace != "" || o.TableKey != hostKey {
+			return were
+		}
+	default:
+		return were
+	}
+	return after
+}
+
+// remember reads an element: the uplink, which setting, and how it was.
+func remember(were map[SettingKey]string, element string) {
+	parts := strings.Split(strings.ReplaceAll(element, `"`, ""), " . ")
+	for _, s := range uplinkSettings {
+		if len(parts) == 3 && s.name == parts[1] {
+			were[SettingKey{File: fmt.Sprintf(s.file, parts[0])}] = parts[2]
+		}
 	}
 }
 

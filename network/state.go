@@ -18,6 +18,8 @@ type Observed struct {
 	Taken []netip.Prefix
 	// ForwardingWasOff: the host forwards because of us, and shall not afterwards.
 	ForwardingWasOff bool
+	// Were are settings of the host's that were changed for us, as they were before.
+	Were map[SettingKey]string
 }
 
 // Space is what there is in a network namespace.
@@ -26,6 +28,7 @@ type Space struct {
 	Forwards   map[ForwardKey]string    // forwarding entries of bridges: to which port
 	Tunnels    map[TunnelKey]netip.Addr // forwarding entries of VXLAN devices: to which host
 	Neighbours map[NeighbourKey]MAC     // permanent ones
+	Proxies    map[NeighbourKey]bool    // addresses of others that are answered for
 	Addresses  map[AddressKey]bool
 	Routes     map[netip.Prefix]Route // but those that the kernel makes for addresses
 	Settings   map[SettingKey]string
@@ -36,7 +39,7 @@ type Space struct {
 func NewSpace() Space {
 	return Space{
 		Links: map[string]Link{}, Forwards: map[ForwardKey]string{}, Tunnels: map[TunnelKey]netip.Addr{},
-		Neighbours: map[NeighbourKey]MAC{}, Addresses: map[AddressKey]bool{}, Routes: map[netip.Prefix]Route{},
+		Neighbours: map[NeighbourKey]MAC{}, Proxies: map[NeighbourKey]bool{}, Addresses: map[AddressKey]bool{}, Routes: map[netip.Prefix]Route{},
 		Settings: map[SettingKey]string{}, Tables: map[TableKey]TableState{},
 	}
 }
@@ -130,8 +133,9 @@ type AddressKey struct {
 
 // Route is where packets go.
 type Route struct {
-	Link string
-	Via  netip.Addr
+	Link   string
+	Via    netip.Addr
+	Source netip.Addr // of what this machine itself sends; not valid: the kernel's choice
 }
 
 // SettingKey is a sysctl: its file under /proc/sys, and the link that it is

@@ -16,14 +16,18 @@ var (
 
 // Sets of the tables.
 const (
-	setMACs   = "macs"   // guard: the MAC of each tap
-	setPorts  = "ports"  // guard: the MAC and address of each tap
-	setPorts6 = "ports6" // guard: the MAC and IPv6 address of each tap, with its link-local one
-	setHiding = "hiding" // guard: headers that something could hide behind
-	setWhole  = "whole"  // guard: what must not come in fragments
-	setSaid   = "said"   // guard: the ICMPv6 that guests may send as they like
-	setHosts  = "hosts"  // host: the other ends of tunnels
-	setOurs   = "ours"   // host: what of the host was switched on by us
+	setMACs      = "macs"       // guard: the MAC of each tap
+	setPorts     = "ports"      // guard: the MAC and address of each tap
+	setPorts6    = "ports6"     // guard: the MAC and IPv6 address of each tap, with its link-local one
+	setHiding    = "hiding"     // guard: headers that something could hide behind
+	setWhole     = "whole"      // guard: what must not come in fragments
+	setSaid      = "said"       // guard: the ICMPv6 that guests may send as they like
+	setHosts     = "hosts"      // host: the other ends of tunnels
+	setOurs      = "ours"       // host: what of the host was switched on by us
+	setWere      = "were"       // host: settings of the uplink before us
+	setPublic    = "public"     // host: the cable of each public address
+	mapPublicIn  = "public_in"  // router: the port's address of a public one
+	mapPublicOut = "public_out" // router: the reverse
 )
 
 // elementForwarding in setOurs: the host did not forward packets before us.
@@ -157,15 +161,20 @@ func guardTable(underlay netip.Addr, macs, ports, ports6 map[string]bool) Table 
 	}
 }
 
+// hostElements are what the sets of the host's table hold.
+type hostElements struct{ hosts, ours, were, public map[string]bool }
+
 // hostTable is the way between routers, the host and the world.
-func hostTable(hosts, ours map[string]bool) Table {
+func hostTable(underlay netip.Addr, e hostElements) Table {
 	vxlan := fmt.Sprint(VXLANPort)
 	transit := TransitRange().String()
 	return Table{
 		TableKey: hostKey,
 		Sets: []Set{
-			{Name: setHosts, Types: []string{"ipv4_addr"}, Elements: hosts},
-			{Name: setOurs, Types: []string{"ifname"}, Elements: ours},
+			{Name: setHosts, Types: []string{"ipv4_addr"}, Elements: e.hosts},
+			{Name: setOurs, Types: []string{"ifname"}, Elements: e.ours},
+			{Name: setWere, Types: []string{"ifname", "ifname", "ifname"}, Elements: e.were},
+			{Name: setPublic, Types: []string{"ifname", "ipv4_addr"}, Elements: e.public},
 		},
 		Chains: []Chain{
 			// Where br_netfilter is on, frames on our bridges come by here too.
@@ -192,28 +201,39 @@ func hostTable(hosts, ours map[string]bool) Table {
 				{is(UDPDest, vxlan), drop},
 			}},
 			{Name: "forward", Type: "filter", Hook: "forward", Priority: 0, Policy: "accept", Rules: []Rule{
-				{is(InLink, "cu*"), is(OutLink, "cu*"), drop},
 				// A guest's packet leaves with this host's address, and other hosts
 				// take tunnels from that: what could be one never leaves.
 				{is(InLink, "cu*"), is(UDPDest, vxlan), drop},
+				// What leaves a router has its end of the cable, or a public address that is there.
+				{is(InLink, "cu*"), isNot(IPSource, transit), notIn(setPublic, InLink, IPSource), drop},
+				{is(InLink, "cu*"), CTState("established,related"), accept},
 				{is(InLink, "cu*"), in(setHosts, IPDest), drop},
-				{is(InLink, "cu*"), isNot(IPSource, transit), drop},
 				{is(OutLink, "cu*"), CTState("established,related"), accept},
+				{is(OutLink, "cu*"), in(setPublic, OutLink, IPDest), accept},
 				{is(OutLink, "cu*"), drop},
 			}},
 			{Name: "postrouting", Type: "nat", Hook: "postrouting", Priority: 100, Policy: "accept", Rules: []Rule{
-				{is(IPSource, transit), isNot(OutLink, "cu*"), Masquerade{}},
+				// To a public address on this host: as it would look on another.
+				{is(IPSource, transit), is(OutLink, "cu*"), SourceNAT(underlay)},
+				{is(IPSource, transit), Masquerade{}},
 			}},
 		},
 	}
 }
 
-// routerTable is in every router, and the same in each.
-func routerTable() Table {
+// routerTable is in every router, and the same in each but for the elements.
+func routerTable(publicIn, publicOut map[string]bool) Table {
 	gw, up, transit := is(InLink, GatewayLink), is(InLink, UplinkLink), is(IPDest, TransitRange().String())
 	return Table{
 		TableKey: routerKey,
+		Sets: []Set{
+			{Name: mapPublicIn, Types: []string{"ipv4_addr"}, Data: "ipv4_addr", Elements: publicIn},
+			{Name: mapPublicOut, Types: []string{"ipv4_addr"}, Data: "ipv4_addr", Elements: publicOut},
+		},
 		Chains: []Chain{
+			{Name: "prerouting", Type: "nat", Hook: "prerouting", Priority: -100, Policy: "accept", Rules: []Rule{
+				{up, NAT{"dnat", IPDest, mapPublicIn}},
+			}},
 			{Name: "input", Type: "filter", Hook: "input", Priority: 0, Policy: "drop", Rules: []Rule{
 				{is(InLink, "lo"), accept},
 				{gw, transit, drop},
@@ -235,12 +255,14 @@ func routerTable() Table {
 				{gw, is(IPDest, "169.254.0.0/16"), drop},
 				{gw, is(OutLink, UplinkLink), accept},
 				{up, is(OutLink, GatewayLink), CTState("established,related"), accept},
+				{up, is(OutLink, GatewayLink), CTStatus("dnat"), accept},
 			}},
 			// Subnets share a link, but guests are not to talk past the router.
 			{Name: "output", Type: "filter", Hook: "output", Priority: 0, Policy: "accept", Rules: []Rule{
 				{is(ICMPv6Type, "nd-redirect"), drop},
 			}},
 			{Name: "postrouting", Type: "nat", Hook: "postrouting", Priority: 100, Policy: "accept", Rules: []Rule{
+				{is(OutLink, UplinkLink), NAT{"snat", IPSource, mapPublicOut}},
 				{is(OutLink, UplinkLink), Masquerade{}},
 			}},
 		},

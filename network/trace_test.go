@@ -16,6 +16,13 @@ func rooms() map[string]Desired {
 	return map[string]Desired{"one": one, "two": two}
 }
 
+// public gives each of the two ports a public address.
+func public(h map[string]Desired) {
+	a := netip.MustParseAddr
+	h["one"].Networks[0].Public = []Public{{a("203.0.113.20"), a("10.0.1.10")}}
+	h["two"].Networks[0].Public = []Public{{a("203.0.113.21"), a("10.0.2.10")}}
+}
+
 func TestTrace_golden(t *testing.T) {
 	a := netip.MustParseAddr
 	for _, c := range []struct {
@@ -34,6 +41,9 @@ func TestTrace_golden(t *testing.T) {
 		{"to nobody", Packet{a("10.0.1.99"), Ping, 0}, nil},
 		{"to nobody in another subnet", Packet{a("10.0.2.99"), Ping, 0}, nil},
 		{"to a host without the network", Packet{a("10.0.2.10"), Ping, 0}, func(h map[string]Desired) { d := h["two"]; d.Networks = nil; h["two"] = d }},
+		{"to the world by a public address", Packet{a("203.0.113.1"), TCP, 443}, public},
+		{"to its own public address", Packet{a("203.0.113.20"), Ping, 0}, public},
+		{"to a public address of the other host", Packet{a("203.0.113.21"), TCP, 443}, public},
 	} {
 		hosts := rooms()
 		if c.change != nil {

@@ -10,6 +10,7 @@ import (
 type Desired struct {
 	Underlay    netip.Addr // this host's end of the tunnels
 	UnderlayMTU int        // of the interface that holds it
+	Uplink      string     // the interface on which public addresses are announced
 	Networks    []Network  // sorted by VNI
 }
 
@@ -20,6 +21,13 @@ type Network struct {
 	MTU     int // of guests, in bytes; already made to fit the underlay
 	Subnets []Subnet
 	Ports   []Port // every placed port of the network, local and remote; sorted by ID
+	Public  []Public
+}
+
+// Public is an address outside by which a local port is reached.
+type Public struct {
+	Address netip.Addr
+	Inside  netip.Addr // of the port
 }
 
 // Subnet is a subnet of a Network.

@@ -28,7 +28,7 @@ import (
 type agentFlags struct {
 	servers                    []string
 	state, name, joinFile      string
-	underlay, storage          string
+	underlay, uplink, storage  string
 	listen                     string
 	libvirtURI, virtualization string
 	watchdog                   string
@@ -42,6 +42,7 @@ func (f *agentFlags) addHost(c *cobra.Command) {
 	c.Flags().StringVar(&f.state, "state", defaultState, "directory of the host's key, the image cache and the disks")
 	c.Flags().StringVar(&f.name, "name", "", "name of the host (default: the machine's)")
 	c.Flags().StringVar(&f.underlay, "underlay", "", "this host's address for tunnels to other hosts (default: the one of the default route)")
+	c.Flags().StringVar(&f.uplink, "uplink", "", "interface or bridge on which this host announces floating IPs (default: the one of the default route)")
 	c.Flags().StringVar(&f.storage, "storage", "", "name of the storage that holds the state directory's images and instances, where other hosts use the same (default: none do)")
 	c.Flags().StringSliceVar(&f.forwarders, "dns-forwarder", nil, "address, or address:port, of a name server that is asked what guests ask and no network knows; may be given many times (default: those of /etc/resolv.conf, but for private names and addresses)")
 	c.Flags().StringVar(&f.libvirtURI, "libvirt", "qemu:///system", "URI of libvirt")
@@ -175,7 +176,14 @@ func (f *agentFlags) findUnderlay() (agent.Underlay, error) {
 			return agent.Underlay{}, fmt.Errorf("--underlay: %w", err)
 		}
 	}
-	return agent.FindUnderlay(address)
+	u, err := agent.FindUnderlay(address)
+	if err != nil {
+		return u, err
+	}
+	if u.Uplink, err = agent.FindUplink(f.uplink, u); err != nil {
+		return u, fmt.Errorf("--uplink: %w", err)
+	}
+	return u, nil
 }
 
 // nameServers are those of --dns-forwarder.

@@ -148,6 +148,16 @@ func (c *compiler) term(t network.Term) error {
 		c.add(&expr.Verdict{Kind: expr.VerdictJump, Chain: string(t)})
 	case network.Masquerade:
 		c.add(&expr.Masq{})
+	case network.NAT:
+		return c.translate(t)
+	case network.SourceNAT:
+		c.require(protoIPv4)
+		c.add(&expr.Immediate{Register: 1, Data: netip.Addr(t).AsSlice()}, &expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
+	case network.CTStatus:
+		if t != "dnat" {
+			return fmt.Errorf("the driver does not know the status %q", string(t))
+		}
+		c.bits(expr.CtKeySTATUS, ctStatusDNAT)
 	case network.NoTrack:
 		c.add(&expr.Notrack{})
 	case network.SetEtherSource:
@@ -268,10 +278,35 @@ func (c *compiler) state(names string) error {
 		}
 		mask |= b
 	}
+	c.bits(expr.CtKeySTATE, mask)
+	return nil
+}
+
+// ctStatusDNAT is IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h.
+const ctStatusDNAT = 1 << 5
+
+// bits goes on where one of these bits is set.
+func (c *compiler) bits(key expr.CtKey, mask uint32) {
 	c.add(
-		&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+		&expr.Ct{Key: key, Register: 1},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: make([]byte, 4)},
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+	)
+}
+
+// translate looks up what an address becomes; what is not in the map goes on.
+func (c *compiler) translate(n network.NAT) error {
+	kinds := map[string]expr.NATType{"snat": expr.NATTypeSourceNAT, "dnat": expr.NATTypeDestNAT}
+	kind, ok := kinds[n.What]
+	f, known := fields[n.By]
+	if !ok || !known {
+		return fmt.Errorf("the driver does not know it")
+	}
+	c.require(f.of)
+	c.load(f, 1)
+	c.add(
+		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: n.Map},
+		&expr.NAT{Type: kind, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
 	)
 	return nil
 }

@@ -23,6 +23,10 @@ func (k *kernel) do(op network.Op) error {
 		return k.putLink(o)
 	case network.RemoveLink:
 		return k.removeLink(o)
+	case network.Announce:
+		return k.announce(k.host, o.NeighbourKey)
+	case network.RemoveProxy:
+		k.announcements.stop(o.NeighbourKey)
 	}
 	o, ok := op.(interface{ Router() string })
 	if !ok {
@@ -53,6 +57,12 @@ func (s *space) do(op network.Op) error {
 		return s.neighbour(o.NeighbourKey, o.MAC, s.links.NeighSet)
 	case network.RemoveNeighbour:
 		return gone(s.neighbour(o.NeighbourKey, network.MAC{}, s.links.NeighDel))
+	case network.PutProxy:
+		return s.proxy(o.NeighbourKey, unix.RTM_NEWNEIGH, unix.NLM_F_CREATE|unix.NLM_F_REPLACE)
+	case network.RemoveProxy:
+		return gone(s.proxy(o.NeighbourKey, unix.RTM_DELNEIGH, 0))
+	case network.ForgetConnections:
+		return s.forgetConnections(o.Address)
 	case network.AddAddress:
 		return s.address(o.AddressKey, s.links.AddrReplace)
 	case network.RemoveAddress:
@@ -68,9 +78,9 @@ func (s *space) do(op network.Op) error {
 	case network.RemoveTable:
 		return s.rules(func(r *rules) error { return r.remove(o.TableKey) })
 	case network.AddElements:
-		return s.rules(func(r *rules) error { return r.add(o.TableKey, o.Set, o.Types, o.Elements) })
+		return s.rules(func(r *rules) error { return r.add(o) })
 	case network.RemoveElements:
-		return s.rules(func(r *rules) error { return r.take(o.TableKey, o.Set, o.Types, o.Elements) })
+		return s.rules(func(r *rules) error { return r.take(o) })
 	}
 	return fmt.Errorf("the driver does not know the operation %T", op)
 }
@@ -151,7 +161,7 @@ func (s *space) route(to netip.Prefix, r network.Route, do func(*netlink.Route) 
 	if err != nil {
 		return err
 	}
-	return do(&netlink.Route{LinkIndex: i, Dst: ipNet(to), Gw: r.Via.AsSlice(), Protocol: unix.RTPROT_STATIC})
+	return do(&netlink.Route{LinkIndex: i, Dst: ipNet(to), Gw: r.Via.AsSlice(), Src: r.Source.AsSlice(), Protocol: unix.RTPROT_STATIC})
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {

@@ -92,7 +92,8 @@ func (w *watch) hear(e *ear, c *netlink.Conn, concerns func(*view, netlink.Messa
 // that happens on a host is none of our business.
 type view struct {
 	network.Observed
-	names map[string]map[int]string // of links, by namespace and number
+	names  map[string]map[int]string // of links, by namespace and number
+	uplink string
 }
 
 func (v *view) space(name string) network.Space {
@@ -116,11 +117,12 @@ func (e *ear) concernsLink(seen *view, m netlink.Message) bool {
 	switch uint16(m.Header.Type) {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		name := attribute(b, unix.SizeofIfInfomsg, unix.IFLA_IFNAME)
-		return e.name != "" || network.OwnedLink(text(name), network.Mark, 0)
+		return e.name != "" || network.OwnedLink(text(name), network.Mark, 0) || seen.uplink != "" && text(name) == seen.uplink
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		return len(b) >= unix.SizeofIfAddrmsg && ours(binary.NativeEndian.Uint32(b[4:]))
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
-		return e.name != ""
+		index := attribute(b, unix.SizeofRtMsg, unix.RTA_OIF)
+		return e.name != "" || len(index) == 4 && ours(binary.NativeEndian.Uint32(index))
 	case unix.RTM_NEWNETCONF, unix.RTM_DELNETCONF:
 		index := attribute(b, 4, netconfIndex)
 		return len(index) == 4 && int32(binary.NativeEndian.Uint32(index)) == netconfAll

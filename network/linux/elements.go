@@ -1,6 +1,7 @@
 package linux
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -40,10 +41,13 @@ var elementTypes = map[string]elementType{
 }
 
 // setOf describes a set to the kernel.
-func setOf(t *nftables.Table, name string, types []string) *nftables.Set {
+func setOf(t *nftables.Table, name string, types []string, data string) *nftables.Set {
 	s := &nftables.Set{Table: t, Name: name, KeyType: elementTypes[types[0]].datatype}
 	if types[0] == "ifname" { // only said for nft, which would print it backwards
 		s.KeyByteOrder = binaryutil.NativeEndian
+	}
+	if data != "" {
+		s.IsMap, s.DataType = true, elementTypes[data].datatype
 	}
 	if len(types) > 1 {
 		all := make([]nftables.SetDatatype, len(types))
@@ -57,15 +61,22 @@ func setOf(t *nftables.Table, name string, types []string) *nftables.Set {
 
 // inParts hands on elements in parts that fit into a message each, of which the
 // kernel counts the length in 16 bits.
-func inParts(types, elements []string, do func([]nftables.SetElement) error) error {
+func inParts(types []string, data string, elements []string, do func([]nftables.SetElement) error) error {
 	for part := range slices.Chunk(elements, 256) {
 		out := make([]nftables.SetElement, len(part))
 		for i, e := range part {
-			k, err := keyOf(types, e)
+			key, value, _ := strings.Cut(e, " : ")
+			k, err := keyOf(types, key)
 			if err != nil {
 				return fmt.Errorf("element %s: %w", e, err)
 			}
 			out[i].Key = k
+			if data == "" {
+				continue
+			}
+			if out[i].Val, err = keyOf([]string{data}, value); err != nil {
+				return fmt.Errorf("element %s: %w", e, err)
+			}
 		}
 		if err := do(out); err != nil {
 			return err
@@ -96,9 +107,9 @@ func keyOf(types []string, element string) ([]byte, error) {
 }
 
 // observeSet reads a set's elements.
-func (r *rules) observeSet(s *nftables.Set, types []string) (map[string]bool, error) {
+func (r *rules) observeSet(s *nftables.Set, types []string, data string) (map[string]bool, error) {
 	out := map[string]bool{}
-	for _, t := range types {
+	for _, t := range append(slices.Clone(types), cmp.Or(data, types[0])) {
 		if _, known := elementTypes[t]; !known {
 			return out, nil // not ours; the table's skeleton tells
 		}
@@ -108,7 +119,13 @@ func (r *rules) observeSet(s *nftables.Set, types []string) (map[string]bool, er
 		return nil, err
 	}
 	for _, e := range elements {
-		if name, ok := elementOf(types, e.Key); ok {
+		name, ok := elementOf(types, e.Key)
+		if ok && data != "" {
+			var value string
+			value, ok = elementOf([]string{data}, e.Val)
+			name += " : " + value
+		}
+		if ok {
 			out[name] = true
 		}
 	}

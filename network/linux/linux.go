@@ -26,9 +26,12 @@ type Network struct {
 	o    Options
 	host *space
 
-	mu     sync.Mutex       // one looks or changes at a time
-	want   *network.Desired // that was applied last, all of it
-	wasOff bool             // see network.Observed.ForwardingWasOff
+	mu            sync.Mutex                    // one looks or changes at a time
+	want          *network.Desired              // that was applied last, all of it
+	wasOff        bool                          // see network.Observed.ForwardingWasOff
+	were          map[network.SettingKey]string // see network.Observed.Were
+	uplink        string                        // that was wanted last
+	announcements *announcer
 
 	seen        atomic.Pointer[view]
 	eventBuffer int // of each socket that listens, in bytes
@@ -50,11 +53,14 @@ func Open(o Options) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the host's network namespace: %w", err)
 	}
-	return &Network{o: o, host: host, eventBuffer: 1 << 20}, nil
+	return &Network{o: o, host: host, eventBuffer: 1 << 20, announcements: newAnnouncer()}, nil
 }
 
 // Close lets go of the kernel. All stays as it is.
-func (n *Network) Close() error { return n.host.Close() }
+func (n *Network) Close() error {
+	n.announcements.close()
+	return n.host.Close()
+}
 
 func (n *Network) path(namespace string) string { return filepath.Join(n.o.NamespaceDir, namespace) }
 
@@ -63,7 +69,7 @@ func (n *Network) path(namespace string) string { return filepath.Join(n.o.Names
 func (n *Network) Apply(ctx context.Context, want network.Desired) (found []network.Difference, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.want = nil
+	n.want, n.uplink = nil, want.Uplink
 	k := n.open()
 	defer func() { err = errors.Join(err, k.Close()) }()
 	have, err := k.observe()
@@ -93,12 +99,13 @@ func (k *kernel) carryOut(ctx context.Context, ops []network.Op) (done []network
 		if blocked[op.Subject()] {
 			continue
 		}
-		e := k.do(op)
+		e := k.do(op) //nolint:contextcheck // an announcement is repeated after this has ended
 		if e == nil {
 			done = append(done, op)
 			if s, ok := op.(network.PutSetting); ok && s.IsForwarding() {
 				k.wasOff = s.Value == "1"
 			}
+			k.were = network.WereAfter(k.were, op)
 			continue
 		}
 		err = errors.Join(err, fmt.Errorf("%s: %w", op, e))

@@ -29,7 +29,7 @@ func (k *kernel) observe() (network.Observed, error) {
 		}
 	}
 	k.remember(&have)
-	seen := &view{Observed: have, names: map[string]map[int]string{"": k.host.names()}}
+	seen := &view{Observed: have, names: map[string]map[int]string{"": k.host.names()}, uplink: k.uplink}
 	for name, s := range k.routers {
 		seen.names[name] = s.names()
 	}
@@ -45,6 +45,10 @@ func (n *Network) remember(have *network.Observed) {
 		n.wasOff = off
 	}
 	have.ForwardingWasOff = n.wasOff
+	if were, known := network.Were(have.Host); known {
+		n.were = were
+	}
+	have.Were = n.were
 }
 
 // end is one end of a cable: a link, and the other's number and namespace as
@@ -75,7 +79,43 @@ func (k *kernel) observeHost(have *network.Observed) (map[string]end, error) {
 			have.Taken = take(have.Taken, prefixOf(r.Dst))
 		}
 	}
-	return ends, errors.Join(s.observeForwarding(have.Host), s.observeNeighbours(have.Host), s.rules(func(r *rules) error { return r.observe(have.Host.Tables) }))
+	s.hostRoutes(have.Host, routes)
+	err = errors.Join(s.observeForwarding(have.Host), s.observeNeighbours(have.Host), s.observeProxies(have.Host), s.rules(func(r *rules) error { return r.observe(have.Host.Tables) }))
+	return ends, errors.Join(err, k.observeUplinks(have.Host))
+}
+
+// hostRoutes are those that lead to routers.
+func (s *space) hostRoutes(x network.Space, routes []netlink.Route) {
+	names := s.names()
+	for _, r := range routes {
+		l := names[r.LinkIndex]
+		if _, ours := x.Links[l]; ours && r.Dst != nil && r.Protocol != unix.RTPROT_KERNEL {
+			x.Routes[prefixOf(r.Dst)] = routeOf(l, r)
+		}
+	}
+}
+
+func routeOf(link string, r netlink.Route) network.Route {
+	via, _ := netip.AddrFromSlice(r.Gw)
+	source, _ := netip.AddrFromSlice(r.Src)
+	return network.Route{Link: link, Via: via.Unmap(), Source: source.Unmap()}
+}
+
+// observeUplinks reads the settings of the interface on which public addresses
+// are announced, and of those where they were.
+func (k *kernel) observeUplinks(x network.Space) error {
+	were, known := network.Were(x)
+	if !known {
+		were = k.were
+	}
+	return within(k.host.ns, func() error {
+		if _, there := k.host.index[k.uplink]; there {
+			if err := readSettings(x.Settings, network.UplinkSettings(k.uplink)); err != nil {
+				return err
+			}
+		}
+		return readSettings(x.Settings, were)
+	})
 }
 
 // take adds what of others lies within the range of transit links.
@@ -243,8 +283,7 @@ func (s *space) observeRoutes(x network.Space) error {
 		if r.Dst != nil {
 			to = prefixOf(r.Dst)
 		}
-		via, _ := netip.AddrFromSlice(r.Gw)
-		x.Routes[to] = network.Route{Link: names[r.LinkIndex], Via: via.Unmap()}
+		x.Routes[to] = routeOf(names[r.LinkIndex], r)
 	}
 	return nil
 }

@@ -317,9 +317,13 @@ func TestPackets_aTapWithoutRulesPassesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	change(func(x *rules) error { return x.take(key, "macs", types, []string{tap}) })
+	change(func(x *rules) error {
+		return x.take(network.RemoveElements{TableKey: key, Set: "macs", Types: types, Elements: []string{tap}})
+	})
 	r.a.inject(frame("without"))
-	change(func(x *rules) error { return x.add(key, "macs", types, []string{tap}) })
+	change(func(x *rules) error {
+		return x.add(network.AddElements{TableKey: key, Set: "macs", Types: types, Elements: []string{tap}})
+	})
 	r.a.inject(frame("with them"))
 	for _, f := range seen.until(func(f []byte) bool { return bytes.Contains(f, []byte("with them")) }) {
 		if bytes.Contains(f, []byte("without")) {

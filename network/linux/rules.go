@@ -61,7 +61,7 @@ func (r *rules) put(t network.Table) error {
 	r.DelTable(table)
 	r.AddTable(table)
 	for _, s := range t.Sets {
-		set := setOf(table, s.Name, s.Types)
+		set := setOf(table, s.Name, s.Types, s.Data)
 		if err := r.AddSet(set, nil); err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (r *rules) put(t network.Table) error {
 		for e := range s.Elements {
 			elements = append(elements, e)
 		}
-		if err := inParts(s.Types, elements, func(e []nftables.SetElement) error { return r.SetAddElements(set, e) }); err != nil {
+		if err := inParts(s.Types, s.Data, elements, func(e []nftables.SetElement) error { return r.SetAddElements(set, e) }); err != nil {
 			return err
 		}
 	}
@@ -107,17 +107,17 @@ func (r *rules) remove(k network.TableKey) error {
 	return r.Flush()
 }
 
-func (r *rules) add(k network.TableKey, set string, types, elements []string) error {
-	x := setOf(tableOf(k), set, types)
-	if err := inParts(types, elements, func(e []nftables.SetElement) error { return r.SetAddElements(x, e) }); err != nil {
+func (r *rules) add(o network.AddElements) error {
+	x := setOf(tableOf(o.TableKey), o.Set, o.Types, o.Data)
+	if err := inParts(o.Types, o.Data, o.Elements, func(e []nftables.SetElement) error { return r.SetAddElements(x, e) }); err != nil {
 		return err
 	}
 	return r.Flush()
 }
 
-func (r *rules) take(k network.TableKey, set string, types, elements []string) error {
-	x := setOf(tableOf(k), set, types)
-	err := inParts(types, elements, func(e []nftables.SetElement) error {
+func (r *rules) take(o network.RemoveElements) error {
+	x := setOf(tableOf(o.TableKey), o.Set, o.Types, o.Data)
+	err := inParts(o.Types, o.Data, o.Elements, func(e []nftables.SetElement) error {
 		if err := r.SetAddElements(x, e); err != nil { // so that they are there to remove
 			return err
 		}
@@ -156,8 +156,12 @@ func (r *rules) observeTable(k network.TableKey) (t network.TableState, err erro
 	var sets []network.Set
 	for _, s := range found {
 		types := strings.Split(s.KeyType.Name, " . ")
-		sets = append(sets, network.Set{Name: s.Name, Types: types})
-		if t.Sets[s.Name], err = r.observeSet(s, types); err != nil {
+		data := ""
+		if s.IsMap {
+			data = s.DataType.Name
+		}
+		sets = append(sets, network.Set{Name: s.Name, Types: types, Data: data})
+		if t.Sets[s.Name], err = r.observeSet(s, types, data); err != nil {
 			return t, fmt.Errorf("set %s: %w", s.Name, err)
 		}
 	}
