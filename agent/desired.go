@@ -30,13 +30,13 @@ func loadDesired(path string) (*desired, error) {
 	d := &desired{said: map[string]bool{}}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		d.want = emptyDesired()
+		d.want = api.NewHostDesired()
 		return d, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the last desired state: %w", err)
 	}
-	d.want = emptyDesired()
+	d.want = api.NewHostDesired()
 	if err := json.Unmarshal(b, &d.want); err != nil {
 		return nil, fmt.Errorf("read the last desired state from %s: %w (if the file is damaged remove it; the control plane says it again)", path, err)
 	}
@@ -47,14 +47,10 @@ func loadDesired(path string) (*desired, error) {
 	return d, nil
 }
 
-func emptyDesired() api.HostDesired {
-	return api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}, Floating: map[string]api.HostFloating{}}
-}
-
 // whole gives a desired state its maps, and refuses one whose keys are not the
 // IDs of what is under them.
 func whole(d *api.HostDesired) error {
-	empty := emptyDesired()
+	empty := api.NewHostDesired()
 	if d.Instances == nil {
 		d.Instances = empty.Instances
 	}

@@ -510,7 +510,7 @@ func testInstance(id string) api.HostInstance {
 
 // testDesired is a host with these instances on one network.
 func testDesired(is ...api.HostInstance) api.HostDesired {
-	d := emptyDesired()
+	d := api.NewHostDesired()
 	d.Revision = 7
 	d.Networks["net_a"] = api.HostNetwork{ID: "net_a", VNI: 1, Subnets: map[string]api.HostSubnet{
 		"sub_a": {CIDR: netip.MustParsePrefix("10.0.0.0/24"), Gateway: netip.MustParseAddr("10.0.0.1")},

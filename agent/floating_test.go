@@ -50,7 +50,7 @@ func TestFloating_isToldWhenItIsInPlace(t *testing.T) {
 		want  int
 	}{{DomainRunning, true, 2}, {DomainRunning, false, 0}, {DomainStopped, true, 0}} {
 		have := Observed{Domains: map[string]Domain{"ins_a": {State: c.state}}, NetworkHolds: c.holds}
-		s := portStatus(d, have, d.Ports["prt_ins_a"], "hst_a")
+		s := portStatus(have, d.Ports["prt_ins_a"], floatingIPs(d)["prt_ins_a"], "hst_a")
 		if len(s.FloatingIPs) != c.want || c.want == 2 && (s.FloatingIPs[0] != b || s.FloatingIPs[1] != a) {
 			t.Errorf("with %+v it says %v", c, s.FloatingIPs)
 		}

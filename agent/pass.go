@@ -163,10 +163,11 @@ func (l *loop) report(ctx context.Context, have Observed, now time.Time) {
 		l.reporter.say(api.Report{Kind: api.KindInstance, ID: id, Epoch: w.Epoch, Instance: &s, Events: l.events[id]})
 		delete(l.events, id)
 	}
+	floating := floatingIPs(want)
 	for _, id := range slices.Sorted(maps.Keys(want.Ports)) {
 		p := want.Ports[id]
 		if i, here := want.Instances[p.Instance]; p.Local && here {
-			s := portStatus(want, have, p, l.host)
+			s := portStatus(have, p, floating[id], l.host)
 			l.reporter.say(api.Report{Kind: api.KindPort, ID: id, Epoch: i.Epoch, Port: &s})
 		}
 	}

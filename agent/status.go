@@ -150,19 +150,25 @@ func runningCondition(want api.HostDesired, have Observed, w api.HostInstance, d
 	return c
 }
 
-// portStatus is what is reported of a local port.
-func portStatus(want api.HostDesired, have Observed, p api.HostPort, host string) api.PortStatus {
+// floatingIPs are those that lead to ports, by port.
+func floatingIPs(want api.HostDesired) map[string][]netip.Addr {
+	out := map[string][]netip.Addr{}
+	for _, f := range want.Floating {
+		out[f.Port] = append(out[f.Port], f.Address)
+	}
+	for _, as := range out {
+		slices.SortFunc(as, netip.Addr.Compare)
+	}
+	return out
+}
+
+// portStatus is what is reported of a local port, to which floating leads.
+func portStatus(have Observed, p api.HostPort, floating []netip.Addr, host string) api.PortStatus {
 	s := api.PortStatus{Host: host}
 	s.State = api.StateDown
 	s.ObservedGeneration = p.Generation
 	if d, ok := have.Domains[p.Instance]; ok && d.State == DomainRunning && have.NetworkHolds {
-		s.State = api.StateActive
-		for _, f := range want.Floating {
-			if f.Port == p.ID {
-				s.FloatingIPs = append(s.FloatingIPs, f.Address)
-			}
-		}
-		slices.SortFunc(s.FloatingIPs, netip.Addr.Compare)
+		s.State, s.FloatingIPs = api.StateActive, floating
 	}
 	return s
 }

@@ -13,6 +13,11 @@ type HostDesired struct {
 	Floating  map[string]HostFloating `json:"floating,omitempty"`
 }
 
+// NewHostDesired returns one of which nothing is wanted.
+func NewHostDesired() HostDesired {
+	return HostDesired{Instances: map[string]HostInstance{}, Networks: map[string]HostNetwork{}, Ports: map[string]HostPort{}, Floating: map[string]HostFloating{}}
+}
+
 // HostInstance is an instance placed on the host, with all that it needs.
 type HostInstance struct {
 	ID               string    `json:"id"`

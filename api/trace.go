@@ -1,10 +1,12 @@
 package api
 
+import "net/netip"
+
 // TraceQuery asks what becomes of the first packet of a connection from a port.
 type TraceQuery struct {
-	To       string `json:"to" doc:"An address."`
-	Protocol string `json:"protocol" enum:"tcp,udp,ping"`
-	Port     uint16 `json:"port,omitempty" doc:"Of TCP and UDP, at the destination."`
+	To       netip.Addr
+	Protocol string // "tcp", "udp" or "ping"
+	Port     uint16 // of TCP and UDP, at the destination
 }
 
 // Trace is the way of a packet, found by walking through what hosts are made

@@ -30,8 +30,8 @@ func admitSecurityGroup(a *admission, _, o api.Object) error {
 	return nil
 }
 
-// giveGroups turns the groups of a port into IDs. Where none were named, also in
-// an empty list, it gets the project's default group, which is made if there is none.
+// giveGroups turns the groups of a port into IDs. Where no list was given it
+// gets the project's default group, which is made if there is none.
 func (a *admission) giveGroups(at string, p *api.Port) error {
 	if p.Spec.SecurityGroups == nil {
 		p.Spec.SecurityGroups = []string{a.defaultGroup(p.Project)}

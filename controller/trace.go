@@ -15,10 +15,6 @@ func (b *Backend) Trace(ctx context.Context, p *api.Port, q api.TraceQuery) (api
 	if err != nil {
 		return api.Trace{}, err
 	}
-	to, err := netip.ParseAddr(q.To)
-	if err != nil {
-		return api.Trace{}, api.NewProblem(400, "invalid_parameter", "to", "give an IP address", "%q is not an address", q.To)
-	}
 	var h *api.Host
 	if i := get[*api.Instance](v, api.KindInstance, p.Spec.Instance); i != nil {
 		h = get[*api.Host](v, api.KindHost, i.Placement.Host)
@@ -30,7 +26,7 @@ func (b *Backend) Trace(ctx context.Context, p *api.Port, q api.TraceQuery) (api
 	if err != nil {
 		return api.Trace{}, api.NewProblem(409, "not_placed", "", "wait for the host's first report", "the host %s has not said where its network is", h.Name)
 	}
-	way := network.Trace(hostsOfTrace(v), underlay, p.ID, network.Packet{Dest: to.Unmap(), Protocol: network.Protocol(q.Protocol), DestPort: q.Port})
+	way := network.Trace(hostsOfTrace(v), underlay, p.ID, network.Packet{Dest: q.To.Unmap(), Protocol: network.Protocol(q.Protocol), DestPort: q.Port})
 	t := api.Trace{Passes: way.Passes, End: way.End, Port: way.Port, Hops: []api.TraceHop{}}
 	for _, hop := range way.Hops {
 		t.Hops = append(t.Hops, api.TraceHop{Host: hop.Host, Where: hop.Where, What: hop.What})
@@ -44,9 +40,10 @@ const traceMTU = 1500
 // hostsOfTrace finds what a host is to be by its underlay address.
 func hostsOfTrace(v api.View) network.Hosts {
 	return func(underlay netip.Addr) (string, network.Desired, bool) {
+		at := underlay.String()
 		for o := range v.List(api.KindHost, "", "") {
 			h := o.(*api.Host)
-			if h.Status.Address != underlay.String() {
+			if h.Status.Address != at {
 				continue
 			}
 			// What cannot be understood is left out, as the host leaves it out.
@@ -59,7 +56,7 @@ func hostsOfTrace(v api.View) network.Hosts {
 
 // wholeDesired is all of a host's desired state.
 func wholeDesired(v api.View, host string) api.HostDesired {
-	d := api.HostDesired{Instances: map[string]api.HostInstance{}, Networks: map[string]api.HostNetwork{}, Ports: map[string]api.HostPort{}, Floating: map[string]api.HostFloating{}}
+	d := api.NewHostDesired()
 	nets := localNetworks(v, host)
 	for _, at := range everything(v, host, nets) {
 		if i := desiredItem(v, host, nets, at); i != nil {

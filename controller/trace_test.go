@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -18,7 +19,7 @@ func TestTrace_walksThroughWhatTheHostsAreSent(t *testing.T) {
 	}
 	i := boot("i")
 	port := func(i *api.Instance) *api.Port { return get[*api.Port](c.view(), api.KindPort, i.Spec.NICs[0].Port) }
-	_, err := c.b.Trace(c.ctx, port(i), api.TraceQuery{To: "10.0.0.1", Protocol: "ping"})
+	_, err := c.b.Trace(c.ctx, port(i), api.TraceQuery{To: netip.MustParseAddr("10.0.0.1"), Protocol: "ping"})
 	refused(t, err, 409, "not_placed", "")
 
 	for n, name := range []string{"h1", "h2"} {
@@ -39,7 +40,7 @@ func TestTrace_walksThroughWhatTheHostsAreSent(t *testing.T) {
 		t.Fatal("both are on one host")
 	}
 	to := port(j)
-	way, err := c.b.Trace(c.ctx, port(i), api.TraceQuery{To: to.Spec.Addresses[0].Address.String(), Protocol: "tcp", Port: 80})
+	way, err := c.b.Trace(c.ctx, port(i), api.TraceQuery{To: to.Spec.Addresses[0].Address, Protocol: "tcp", Port: 80})
 	if err != nil || !way.Passes || way.Port != to.ID {
 		t.Fatalf("%+v %v", way, err)
 	}
@@ -47,7 +48,7 @@ func TestTrace_walksThroughWhatTheHostsAreSent(t *testing.T) {
 		t.Errorf("it goes from %s to %s", first, last)
 	}
 	other := get[*api.Host](c.view(), api.KindHost, j.Placement.Host).Status.Address
-	if way, err = c.b.Trace(c.ctx, port(i), api.TraceQuery{To: other, Protocol: "tcp", Port: 22}); err != nil || way.Passes || !strings.Contains(way.End, "chain forward: ") {
+	if way, err = c.b.Trace(c.ctx, port(i), api.TraceQuery{To: netip.MustParseAddr(other), Protocol: "tcp", Port: 22}); err != nil || way.Passes || !strings.Contains(way.End, "chain forward: ") {
 		t.Errorf("to the other host: %+v %v", way, err)
 	}
 }

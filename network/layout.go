@@ -30,10 +30,12 @@ func lay(want Desired, have Observed) layout {
 	ways := allocateTransits(want.Networks, have)
 	for _, n := range want.Networks {
 		l.network(n, want.Underlay)
+		var in, back map[string]bool
 		if t, ok := ways[n.VNI]; ok {
 			l.uplink(n, t)
-			out.network(n, t)
+			in, back = out.network(n, t)
 		}
+		l.table(Namespace(n.VNI), routerTable(in, back))
 		for _, p := range n.Ports {
 			m, ok := usable(n, &p)
 			switch {
@@ -151,7 +153,6 @@ func (l layout) network(n Network, underlay netip.Addr) {
 
 	l.Routers[router] = NewSpace()
 	l.tables[router] = map[TableKey]Table{}
-	l.table(router, routerTable(nil, nil))
 	for key, v := range RouterSettings("") {
 		l.Routers[router].Settings[key] = v
 	}

@@ -25,9 +25,10 @@ func uplinkOf(want Desired, have Observed) string {
 	return want.Uplink
 }
 
-// network lays out the public addresses of a network's ports.
-func (o outside) network(n Network, t transit) {
-	in, out := map[string]bool{}, map[string]bool{}
+// network lays out the public addresses of a network's ports, and returns the
+// elements by which its router translates them, in and out.
+func (o outside) network(n Network, t transit) (in, out map[string]bool) {
+	in, out = map[string]bool{}, map[string]bool{}
 	used := map[netip.Addr]bool{}
 	for _, p := range n.Public {
 		if !o.usable(n, p) || used[p.Inside] {
@@ -38,7 +39,7 @@ func (o outside) network(n Network, t transit) {
 		out[p.Inside.String()+" : "+p.Address.String()] = true
 		o.toCable(n.VNI, p.Address, t)
 	}
-	o.table(Namespace(n.VNI), routerTable(in, out))
+	return in, out
 }
 
 // toCable lets an address come and go by a router's cable.

@@ -261,7 +261,7 @@ func (p *planner) put(namespace string, t Table, s stage) bool {
 		space, o = p.have.Routers[namespace], ofRouter(namespace)
 	}
 	have, there := space.Tables[t.TableKey]
-	if there && have.Skeleton == t.State().Skeleton {
+	if there && have.Skeleton == p.want.space(namespace).Tables[t.TableKey].Skeleton {
 		return false
 	}
 	p.add(s, putTable, PutTable{o, t})
@@ -309,7 +309,7 @@ func (p *planner) router(name string) {
 		have = NewSpace()
 	}
 	for key, t := range p.want.tables[name] {
-		p.strangers(name, t, have.Tables[key].Sets[mapPublicIn])
+		p.strangers(name, have.Tables[key].Sets[mapPublicIn], p.want.Routers[name].Tables[key].Sets[mapPublicIn])
 		if p.put(name, t, making) {
 			continue
 		}
@@ -322,9 +322,9 @@ func (p *planner) router(name string) {
 
 // strangers plans the end of connections by public addresses that lead elsewhere
 // now: they would be translated as before for as long as somebody sends.
-func (p *planner) strangers(router string, t Table, have map[string]bool) {
+func (p *planner) strangers(router string, have, want map[string]bool) {
 	for e := range have {
-		if t.State().Sets[mapPublicIn][e] {
+		if want[e] {
 			continue
 		}
 		public, _, _ := strings.Cut(e, " : ")

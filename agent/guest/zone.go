@@ -110,10 +110,7 @@ func (z *zone) answerDomain(m *dns.Msg, below string) {
 // answerReverse answers for a name that stands for addresses of a subnet: one
 // address, or a part of them.
 func (z *zone) answerReverse(m *dns.Msg, of, subnet netip.Prefix) {
-	apex, step := reverseOf(subnet), 8
-	if of.Addr().Is6() {
-		step = 4
-	}
+	apex, step := reverseOf(subnet), reverseFor(of.Addr()).bits
 	if of.Bits() <= subnet.Bits()/step*step {
 		z.addAuthority(m, apex)
 	}
@@ -188,47 +185,50 @@ func header(m *dns.Msg, kind uint16) dns.RR_Header {
 	return dns.RR_Header{Name: m.Question[0].Name, Rrtype: kind, Class: dns.ClassINET, Ttl: nameTTL}
 }
 
-// The domains of reverse names.
-const (
-	reverse4 = "in-addr.arpa."
-	reverse6 = "ip6.arpa."
+// reverse is how addresses of a family are written backwards, a label for each
+// digit.
+type reverse struct {
+	domain string
+	base   int // of a digit
+	bits   int // of a digit
+	size   int // of an address, in bytes
+}
+
+var (
+	reverse4 = reverse{"in-addr.arpa.", 10, 8, 4}
+	reverse6 = reverse{"ip6.arpa.", 16, 4, 16}
 )
+
+func reverseFor(a netip.Addr) reverse {
+	if a.Is4() {
+		return reverse4
+	}
+	return reverse6
+}
 
 // reversed reads a canonical reverse name, whole or cut at its beginning: the
 // addresses that it stands for.
 func reversed(name string) (netip.Prefix, bool) {
-	if dns.IsSubDomain(reverse4, name) {
+	for _, r := range []reverse{reverse4, reverse6} {
+		if !dns.IsSubDomain(r.domain, name) {
+			continue
+		}
 		labels := dns.SplitDomainName(name)
-		labels = labels[:len(labels)-2]
-		var a [4]byte
-		if len(labels) > len(a) {
+		labels = labels[:len(labels)-dns.CountLabel(r.domain)]
+		a := make([]byte, r.size)
+		if len(labels)*r.bits > 8*r.size {
 			return netip.Prefix{}, false
 		}
 		for i, l := range labels {
-			b, err := strconv.ParseUint(l, 10, 8)
-			if err != nil || strconv.FormatUint(b, 10) != l {
+			digit, err := strconv.ParseUint(l, r.base, r.bits)
+			if err != nil || strconv.FormatUint(digit, r.base) != l {
 				return netip.Prefix{}, false
 			}
-			a[len(labels)-1-i] = byte(b)
+			at := (len(labels) - 1 - i) * r.bits
+			a[at/8] |= byte(digit) << (8 - r.bits - at%8)
 		}
-		return netip.PrefixFrom(netip.AddrFrom4(a), 8*len(labels)), true
-	}
-	if dns.IsSubDomain(reverse6, name) {
-		labels := dns.SplitDomainName(name)
-		labels = labels[:len(labels)-2]
-		var a [16]byte
-		if len(labels) > 2*len(a) {
-			return netip.Prefix{}, false
-		}
-		for i, l := range labels {
-			b, err := strconv.ParseUint(l, 16, 4)
-			if err != nil || len(l) != 1 {
-				return netip.Prefix{}, false
-			}
-			at := len(labels) - 1 - i
-			a[at/2] |= byte(b) << (4 * (1 - at%2))
-		}
-		return netip.PrefixFrom(netip.AddrFrom16(a), 4*len(labels)), true
+		addr, ok := netip.AddrFromSlice(a)
+		return netip.PrefixFrom(addr, r.bits*len(labels)), ok
 	}
 	return netip.Prefix{}, false
 }
@@ -236,16 +236,10 @@ func reversed(name string) (netip.Prefix, bool) {
 // reverseOf is the reverse name of a prefix, cut to whole labels.
 func reverseOf(p netip.Prefix) string {
 	var out strings.Builder
-	if p.Addr().Is4() {
-		a := p.Addr().As4()
-		for i := p.Bits()/8 - 1; i >= 0; i-- {
-			out.WriteString(strconv.Itoa(int(a[i])) + ".")
-		}
-		return out.String() + reverse4
+	r, a := reverseFor(p.Addr()), p.Addr().AsSlice()
+	for at := (p.Bits()/r.bits - 1) * r.bits; at >= 0; at -= r.bits {
+		digit := a[at/8] >> (8 - r.bits - at%8) & (1<<r.bits - 1)
+		out.WriteString(strconv.FormatUint(uint64(digit), r.base) + ".")
 	}
-	a := p.Addr().As16()
-	for i := p.Bits()/4 - 1; i >= 0; i-- {
-		out.WriteString(strconv.FormatUint(uint64(a[i/2]>>(4*(1-i%2))&0xf), 16) + ".")
-	}
-	return out.String() + reverse6
+	return out.String() + r.domain
 }

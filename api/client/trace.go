@@ -14,7 +14,7 @@ import (
 // Trace asks what becomes of a packet from a port.
 func (c *Client) Trace(ctx context.Context, project, port string, q api.TraceQuery) (t api.Trace, err error) {
 	k, _ := api.KindByName(api.KindPort)
-	r := Request{Method: http.MethodGet, Path: member(k, project, port) + "/trace", Query: url.Values{"to": {q.To}, "protocol": {q.Protocol}}}
+	r := Request{Method: http.MethodGet, Path: member(k, project, port) + "/trace", Query: url.Values{"to": {q.To.String()}, "protocol": {q.Protocol}}}
 	if q.Port != 0 {
 		r.Query.Set("port", strconv.Itoa(int(q.Port)))
 	}

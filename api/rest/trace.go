@@ -31,9 +31,9 @@ func (c *call) trace() error {
 	if err != nil {
 		return err
 	}
-	q := api.TraceQuery{To: c.query("to"), Protocol: c.query("protocol")}
-	if _, err := netip.ParseAddr(q.To); err != nil {
-		return api.NewProblem(400, "invalid_parameter", "to", "give an IP address", "to=%q is not an address", q.To)
+	q := api.TraceQuery{Protocol: c.query("protocol")}
+	if q.To, err = netip.ParseAddr(c.query("to")); err != nil {
+		return api.NewProblem(400, "invalid_parameter", "to", "give an IP address", "to=%q is not an address", c.query("to"))
 	}
 	switch q.Protocol {
 	case "":

@@ -37,8 +37,12 @@ func traceCommand(n *connection, _ api.Kind) *cobra.Command {
 		if from == "" || to == "" {
 			return usage(c, errors.New("give --from and --to"))
 		}
-		if given := c.Flags().Changed; count(given("tcp"), given("udp"), ping) != 1 {
+		given := c.Flags().Changed
+		if count(given("tcp"), given("udp"), ping) != 1 {
 			return usage(c, errors.New("give one of --tcp PORT, --udp PORT and --ping"))
+		}
+		if given("tcp") && tcp == 0 || given("udp") && udp == 0 {
+			return usage(c, errors.New("there is no port 0: give one from 1 to 65535"))
 		}
 		defer n.close()
 		k, _ := api.KindByName(api.KindPort)
@@ -46,14 +50,14 @@ func traceCommand(n *connection, _ api.Kind) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		q := api.TraceQuery{To: to, Protocol: "ping"}
+		q := api.TraceQuery{Protocol: "ping"}
 		switch {
-		case tcp != 0:
+		case given("tcp"):
 			q.Protocol, q.Port = "tcp", tcp
-		case udp != 0:
+		case given("udp"):
 			q.Protocol, q.Port = "udp", udp
 		}
-		if _, err := netip.ParseAddr(to); err != nil {
+		if q.To, err = netip.ParseAddr(to); err != nil {
 			if q.To, err = addressOf(c.Context(), cl, project, to); err != nil {
 				return err
 			}
@@ -104,17 +108,17 @@ func portOf(ctx context.Context, cl *client.Client, project, ref string) (string
 }
 
 // addressOf is the first address of an instance.
-func addressOf(ctx context.Context, cl *client.Client, project, ref string) (string, error) {
+func addressOf(ctx context.Context, cl *client.Client, project, ref string) (netip.Addr, error) {
 	k, _ := api.KindByName(api.KindInstance)
 	r, err := cl.Get(ctx, k, project, ref)
 	if err != nil {
-		return "", err
+		return netip.Addr{}, err
 	}
 	addresses := r.Object.(*api.Instance).Status.Addresses
 	if len(addresses) == 0 {
-		return "", fmt.Errorf("instance %s has no address yet", ref)
+		return netip.Addr{}, fmt.Errorf("instance %s has no address yet", ref)
 	}
-	return addresses[0], nil
+	return netip.ParseAddr(addresses[0])
 }
 
 func (n *connection) printTrace(format string, t api.Trace) error {

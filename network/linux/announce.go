@@ -4,10 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/cairn-cloud/cairn/network"
@@ -86,16 +86,11 @@ func (n *Network) announce(s *space, key network.NeighbourKey) error {
 
 // sendAnnouncement sends from the thread's namespace: the announcement of RFC 5227.
 func sendAnnouncement(key network.NeighbourKey) error {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	l, err := net.InterfaceByName(key.Link)
 	if err != nil {
 		return err
 	}
-	defer h.Close()
-	l, err := h.LinkByName(key.Link)
-	if err != nil {
-		return err
-	}
-	mac := l.Attrs().HardwareAddr
+	mac := l.HardwareAddr
 	if len(mac) != 6 {
 		return fmt.Errorf("%s has no MAC: nobody could answer there for an address", key.Link)
 	}
@@ -104,7 +99,7 @@ func sendAnnouncement(key network.NeighbourKey) error {
 		return err
 	}
 	defer unix.Close(fd)
-	return unix.Sendto(fd, arpAnnouncement(mac, key.Address.AsSlice()), 0, &unix.SockaddrLinklayer{Ifindex: l.Attrs().Index, Halen: 6})
+	return unix.Sendto(fd, arpAnnouncement(mac, key.Address.AsSlice()), 0, &unix.SockaddrLinklayer{Ifindex: l.Index, Halen: 6})
 }
 
 // arpAnnouncement is a request for an address by who has it, to all.
