@@ -51,7 +51,7 @@ func peers(g guest) (out []string) {
 			out = append(out, o.name)
 		}
 	}
-	return append(out, out[0]+"."+g.network+".default.internal")
+	return append(out, out[0]+"."+g.network+".system.internal")
 }
 
 // Two networks with the same addresses. The address .13 is in the first only,
@@ -150,15 +150,15 @@ func namesResolve(b *bed) {
 		}
 	}
 	b.cairn("instance", "create", "asks", "--type", "t1-nano", "--image", "tiny", "--network", "front", "--required-label", "name=h3",
-		"--user-data", "#!/bin/sh\nfor n in f1 b1 f1.front.default.internal b1.back.default.internal; do nslookup $n 2>&1 | sed \"s/^/cairn-guest: $n /\"; done; nslookup 10.10.0.12 | sed 's/^/cairn-guest: back /'; echo cairn-guest: asked")
+		"--user-data", "#!/bin/sh\nfor n in f1 b1 f1.front.system.internal b1.back.system.internal; do nslookup $n 2>&1 | sed \"s/^/cairn-guest: $n /\"; done; nslookup 10.10.0.12 | sed 's/^/cairn-guest: back /'; echo cairn-guest: asked")
 	b.says("asks", "asked")
 	log := b.console("asks")
-	for _, want := range []string{"f1.front.default.internal Address: 10.10.0.11", "back 12.0.10.10.in-addr.arpa\tname = f2.front.default.internal"} {
+	for _, want := range []string{"f1.front.system.internal Address: 10.10.0.11", "back 12.0.10.10.in-addr.arpa\tname = f2.front.system.internal"} {
 		if !strings.Contains(log, want) {
 			b.Errorf("no %q in what it was told:\n%s", want, log)
 		}
 	}
-	for _, other := range []string{"b1", "b1.back.default.internal"} {
+	for _, other := range []string{"b1", "b1.back.system.internal"} {
 		if strings.Contains(log, other+" Address: 10.10.0.11") {
 			b.Errorf("it was told %s, which is in another network:\n%s", other, log)
 		}

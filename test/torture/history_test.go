@@ -1,10 +1,13 @@
 package torture
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -208,9 +211,37 @@ func (h *history) judge(t *testing.T) {
 		return
 	}
 	t.Errorf("no order of the calls explains the answers: %s", result)
-	if path := t.ArtifactDir(); path != "" {
-		if err := porcupine.VisualizePath(m, info, path+"/history.html"); err == nil {
-			t.Logf("the history is in %s/history.html", path)
+	if result == porcupine.Illegal {
+		explain(t, info.PartialLinearizationsOperations(), model.Partition(h.calls))
+	}
+}
+
+// explain shows, of each object whose calls have no order, the calls about the first
+// one that none of the longest orders has.
+func explain(t *testing.T, orders [][][]porcupine.Operation, calls [][]porcupine.Operation) {
+	t.Helper()
+	for p, all := range calls {
+		longest := slices.MaxFunc(orders[p], func(a, b []porcupine.Operation) int { return len(a) - len(b) })
+		if len(longest) == len(all) {
+			continue
+		}
+		in := map[porcupine.Operation]bool{}
+		for _, o := range longest {
+			in[o] = true
+		}
+		stuck := int64(math.MaxInt64) // when the first that is in no order returned
+		for _, o := range all {
+			if !in[o] {
+				stuck = min(stuck, o.Return)
+			}
+		}
+		const around = int64(2 * time.Second)
+		slices.SortFunc(all, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+		t.Logf("%s: %d of %d calls have an order", all[0].Input.(input).name, len(longest), len(all))
+		for _, o := range all {
+			if o.Return > stuck-around && o.Call < stuck+around {
+				t.Logf("%t client %d, %.6f to %.6f s: %+v → %+v", in[o], o.ClientId, time.Duration(o.Call).Seconds(), time.Duration(o.Return).Seconds(), o.Input, o.Output)
+			}
 		}
 	}
 }
