@@ -243,3 +243,29 @@ func TestIdempotency_oneResourceHoweverOftenItIsSent(t *testing.T) {
 		}
 	}
 }
+
+// A request that was sent twice is answered the second time first, and refused; the
+// first must not be carried out any more when it arrives.
+func TestIdempotency_whatWasRefusedStaysRefused(t *testing.T) {
+	c := newCloud(t)
+	n := &api.Network{}
+	n.Name = "n"
+	first := c.create(api.Clone(n)).GetMeta().ID
+	w := c.write()
+	w.IdempotencyKey, w.Fingerprint = "k1", "create-n"
+	_, err := c.try(w, api.Clone(n))
+	refused(t, err, 409, "name_taken", "name")
+	if _, err := c.b.Delete(c.ctx, c.write(), api.KindNetwork, first, false); err != nil {
+		t.Fatal(err)
+	}
+	c.until("it is gone", func(v api.View) bool { return v.Get(api.KindNetwork, first) == nil })
+	_, err = c.try(w, api.Clone(n))
+	refused(t, err, 409, "name_taken", "name")
+	w.Fingerprint = "another"
+	_, err = c.try(w, api.Clone(n))
+	refused(t, err, 409, "idempotency_key_reused", "Idempotency-Key")
+	w.IdempotencyKey = "k2"
+	if _, err := c.try(w, api.Clone(n)); err != nil {
+		t.Error(err)
+	}
+}

@@ -2,6 +2,8 @@ package controller
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"strings"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -14,6 +16,7 @@ type outcome struct {
 	object    api.Object // as it will be; nil when it goes
 	kind, id  string
 	replayed  bool
+	refused   *api.Problem // why nothing is changed
 }
 
 // decide is a request as a function of a view.
@@ -115,6 +118,9 @@ func (b *Backend) write(ctx context.Context, w api.Write, kind string, d decide)
 		if err != nil {
 			return api.Written{}, err
 		}
+		if out.refused != nil {
+			return api.Written{}, out.refused
+		}
 		return api.Written{Object: asRead(v, out.object), Preview: out.preview(), Revision: v.Revision()}, nil
 	}
 	var out *outcome
@@ -129,6 +135,9 @@ func (b *Backend) write(ctx context.Context, w api.Write, kind string, d decide)
 	})
 	if err != nil {
 		return api.Written{}, err
+	}
+	if out.refused != nil {
+		return api.Written{}, out.refused
 	}
 	return b.written(ctx, out, max(rev, seen))
 }
@@ -149,15 +158,32 @@ func asRead(v api.View, o api.Object) api.Object {
 	return present(v, o)
 }
 
-// decide calls d on one view, or finds what a request with the same key did before.
+// decide calls d on one view, or finds what a request with the same key was answered. A
+// key has one answer: a refusal is remembered too, so that the same request, sent before and
+// still on its way, is not carried out after its sender was told that it is refused.
 func (b *Backend) decide(v *store.View, w api.Write, kind string, seed [32]byte, d decide) (*outcome, error) {
 	a := &admission{view: v, now: b.now().UTC(), dice: newDice(seed), who: w.Principal, caPin: b.caPin, place: b.place}
 	key := idempotencyKey(w)
-	if key != "" {
-		if before := v.Idempotency(key); before != nil {
-			return replay(v, a, w, before)
-		}
+	if key == "" {
+		return admit(v, a, kind, d)
 	}
+	if before := v.Idempotency(key); before != nil {
+		return replay(v, a, w, before)
+	}
+	out, err := admit(v, a, kind, d)
+	if err != nil {
+		p := refusal(err)
+		if p == nil {
+			return nil, err
+		}
+		out = &outcome{admission: &admission{}, kind: kind, refused: p}
+	}
+	out.admission.change.Idempotency = &store.Idempotency{Key: key, Fingerprint: w.Fingerprint, Kind: kind, ID: out.id, Refused: out.refused}
+	return out, nil
+}
+
+// admit is what d makes of the request, complete and judged.
+func admit(v *store.View, a *admission, kind string, d decide) (*outcome, error) {
 	out, err := d(v, a)
 	if err != nil {
 		return nil, err
@@ -167,10 +193,17 @@ func (b *Backend) decide(v *store.View, w api.Write, kind string, seed [32]byte,
 		return nil, err
 	}
 	completeEvents(a.change.Events, a.now, a.dice)
-	if key != "" {
-		a.change.Idempotency = &store.Idempotency{Key: key, Fingerprint: w.Fingerprint, Kind: kind, ID: out.id}
-	}
 	return out, nil
+}
+
+// refusal is the problem for which a request is refused, whenever it comes; nil where
+// the error says nothing about that.
+func refusal(err error) *api.Problem {
+	var p *api.Problem
+	if errors.As(err, &p) && p.Status >= 400 && p.Status < 500 && p.Status != http.StatusTooManyRequests {
+		return p
+	}
+	return nil
 }
 
 // idempotencyKey scopes the caller's key by the caller.
@@ -183,7 +216,10 @@ func idempotencyKey(w api.Write) string {
 
 func replay(v api.View, a *admission, w api.Write, before *store.Idempotency) (*outcome, error) {
 	if before.Fingerprint != w.Fingerprint {
-		return nil, api.NewProblem(409, "idempotency_key_reused", "Idempotency-Key", "use a new key for a new request", "this key came before with another request, which made %s %s", before.Kind, before.ID)
+		return nil, api.NewProblem(409, "idempotency_key_reused", "Idempotency-Key", "use a new key for a new request", "this key came before with another request about the kind %s", before.Kind)
+	}
+	if before.Refused != nil {
+		return &outcome{admission: a, kind: before.Kind, refused: before.Refused}, nil
 	}
 	return &outcome{admission: a, kind: before.Kind, id: before.ID, object: v.Get(before.Kind, before.ID), replayed: true}, nil
 }

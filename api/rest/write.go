@@ -139,11 +139,7 @@ func complete(o api.Object) error {
 }
 
 func (c *call) patch(k api.Kind) error {
-	o, err := c.target(k, api.VerbUpdate)
-	if err != nil {
-		return err
-	}
-	body, err := c.readBody(maxBody, typeMergePatch, typeJSON)
+	id, body, w, err := c.changeOf(k, typeMergePatch, typeJSON)
 	if err != nil {
 		return err
 	}
@@ -152,7 +148,7 @@ func (c *call) patch(k api.Kind) error {
 	if err != nil {
 		return err
 	}
-	return c.update(k, o.GetMeta().ID, body, func(o api.Object) error {
+	return c.update(k, id, w, func(o api.Object) error {
 		f, err := readOnlyFaults(chk.given, o)
 		if err != nil {
 			return err
@@ -164,12 +160,38 @@ func (c *call) patch(k api.Kind) error {
 	})
 }
 
-func (c *call) act(k api.Kind, a api.Action) error {
-	o, err := c.target(k, api.VerbUpdate)
-	if err != nil {
-		return err
+// changeOf reads which object a change with a body is about, and what it says.
+func (c *call) changeOf(k api.Kind, types ...string) (id string, body []byte, w api.Write, err error) {
+	o, missing := c.target(k, api.VerbUpdate)
+	if missing != nil && c.request().Header.Get(headerIdempotencyKey) == "" {
+		return "", nil, w, missing
 	}
-	body, err := c.readBody(maxBody, typeJSON)
+	if body, err = c.readBody(maxBody, types...); err != nil {
+		return "", nil, w, err
+	}
+	if w, err = c.write(body); err != nil {
+		return "", nil, w, err
+	}
+	id, err = c.idOf(k, w, o, missing)
+	return id, body, w, err
+}
+
+// idOf is the ID of the target. Where it is not there, it may be that this very request
+// was carried out before, and the object was removed since: the backend remembers
+// by the key, which belongs to this caller.
+func (c *call) idOf(k api.Kind, w api.Write, target api.Object, missing error) (string, error) {
+	id := c.param("id")
+	switch {
+	case missing == nil:
+		return target.GetMeta().ID, nil
+	case w.IdempotencyKey == "" || mayChange(c.who, k) != "" || present(c.view.Get(k.Name, id)) != nil:
+		return "", missing
+	}
+	return id, nil
+}
+
+func (c *call) act(k api.Kind, a api.Action) error {
+	id, body, w, err := c.changeOf(k, typeJSON)
 	if err != nil {
 		return err
 	}
@@ -189,15 +211,11 @@ func (c *call) act(k api.Kind, a api.Action) error {
 			return err
 		}
 	}
-	return c.update(k, o.GetMeta().ID, body, func(o api.Object) error { return a.Apply(o, input) })
+	return c.update(k, id, w, func(o api.Object) error { return a.Apply(o, input) })
 }
 
 // update runs a change of one object through the backend.
-func (c *call) update(k api.Kind, id string, body []byte, change func(api.Object) error) error {
-	w, err := c.write(body)
-	if err != nil {
-		return err
-	}
+func (c *call) update(k api.Kind, id string, w api.Write, change func(api.Object) error) error {
 	done, err := c.backend.Update(c.context(), w, k.Name, id, func(o api.Object) error {
 		m := o.GetMeta()
 		if w.IfMatch != 0 && m.Revision != w.IfMatch {
@@ -226,16 +244,10 @@ func (c *call) remove(k api.Kind) error {
 	if err != nil {
 		return err
 	}
-	id := c.param("id")
-	o, err := c.target(k, api.VerbDelete)
-	switch {
-	case err == nil:
-		id = o.GetMeta().ID
-	case w.IdempotencyKey == "" || mayChange(c.who, k) != "" || present(c.view.Get(k.Name, id)) != nil:
+	o, missing := c.target(k, api.VerbDelete)
+	id, err := c.idOf(k, w, o, missing)
+	if err != nil {
 		return err
-	default:
-		// It is not there, perhaps because this very request removed it before:
-		// the backend remembers by the key, which belongs to this caller.
 	}
 	done, err := c.backend.Delete(c.context(), w, k.Name, id, force)
 	if err != nil {

@@ -35,6 +35,23 @@ func TestIdempotencyKey_makesOneResourceOfThree(t *testing.T) {
 	}
 }
 
+// The answer to a change was lost, and before it is sent again another client has
+// removed what it was about.
+func TestIdempotencyKey_knowsAChangeOfWhatIsGone(t *testing.T) {
+	c := newCloud(t)
+	var i api.Instance
+	c.do("p-member", "POST", "/v1/projects/p/instances", instanceBody).object(t, &i)
+	at := "/v1/projects/p/instances/web"
+	const body = `{"labels":{"a":"b"}}`
+	c.do("p-member", "PATCH", at, body, "Idempotency-Key: k1").object(t, &api.Instance{})
+	delete(c.m.objects[api.KindInstance], i.ID)
+	if a := c.do("p-member", "PATCH", at, body, "Idempotency-Key: k1"); a.header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	c.refused(c.do("p-member", "PATCH", at, body, "Idempotency-Key: k2"), 404, "not_found", "")
+	c.refused(c.do("p-member", "PATCH", at, body), 404, "not_found", "")
+}
+
 func TestIdempotencyKey_mustBeAWord(t *testing.T) {
 	c := newCloud(t)
 	for _, key := range []string{"two words", longWord(129)} {

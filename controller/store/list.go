@@ -188,7 +188,7 @@ func (t *tables) replace(old, now *entry, p part) {
 }
 
 func (i *Idempotency) remembered(mod int64) *remembered {
-	return &remembered{fingerprint: i.Fingerprint, id: i.ID, kind: kindNoOf(i.Kind), mod: mod}
+	return &remembered{fingerprint: i.Fingerprint, id: i.ID, kind: kindNoOf(i.Kind), refused: i.Refused, mod: mod}
 }
 
 func applyAlive(t *tables, host string, e *clientv3.Event) (changed bool) {

@@ -36,7 +36,7 @@ type Change struct {
 	Place  []*api.Instance // placement records, with their claims
 	Delete []api.Object    // every record and claim of an object
 	Events []*api.Event    // kept for a day
-	// Idempotency remembers the result of a write for a day.
+	// Idempotency remembers the answer to a request for a day.
 	Idempotency *Idempotency
 	// Guards must hold too: each object must have the revision that the view
 	// shows, and the placement.
@@ -53,12 +53,13 @@ type Change struct {
 	rewrite []api.Object // records of an older schema, written again as they are
 }
 
-// Idempotency is a remembered write.
+// Idempotency is the remembered answer to a request.
 type Idempotency struct {
-	Key         string `json:"key"` // scoped by its writer
-	Fingerprint string `json:"fingerprint"`
-	Kind        string `json:"kind"`
-	ID          string `json:"id"`
+	Key         string       `json:"key"` // scoped by its writer
+	Fingerprint string       `json:"fingerprint"`
+	Kind        string       `json:"kind"`
+	ID          string       `json:"id,omitempty"`      // of what was written
+	Refused     *api.Problem `json:"refused,omitempty"` // why nothing was written
 }
 
 // Store keeps the objects. There is one implementation, Etcd.

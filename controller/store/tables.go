@@ -50,6 +50,7 @@ type fence struct {
 type remembered struct {
 	fingerprint, id string
 	kind            kindNo
+	refused         *api.Problem
 	mod             int64
 }
 

@@ -110,11 +110,11 @@ func (v *View) Fence(host string) *api.Fence {
 	return nil
 }
 
-// Idempotency returns what was written under the key within the last day, or nil.
+// Idempotency returns what was answered under the key within the last day, or nil.
 func (v *View) Idempotency(key string) *Idempotency {
 	r, ok := v.t.idem.Get(key)
 	if !ok {
 		return nil
 	}
-	return &Idempotency{Key: key, Fingerprint: r.fingerprint, Kind: r.kind.name(), ID: r.id}
+	return &Idempotency{Key: key, Fingerprint: r.fingerprint, Kind: r.kind.name(), ID: r.id, Refused: r.refused}
 }
