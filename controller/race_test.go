@@ -268,4 +268,12 @@ func TestIdempotency_whatWasRefusedStaysRefused(t *testing.T) {
 	if _, err := c.try(w, api.Clone(n)); err != nil {
 		t.Error(err)
 	}
+
+	w.IdempotencyKey = "k3"
+	change := func(err error) error {
+		_, err = c.b.Update(c.ctx, w, api.KindProject, c.project, func(api.Object) error { return err })
+		return err
+	}
+	refused(t, change(api.Faults{{Field: "name", Code: "invalid_value"}}), 422, "invalid_value", "name")
+	refused(t, change(nil), 422, "invalid_value", "name")
 }

@@ -199,6 +199,10 @@ func admit(v *store.View, a *admission, kind string, d decide) (*outcome, error)
 // refusal is the problem for which a request is refused, whenever it comes; nil where
 // the error says nothing about that.
 func refusal(err error) *api.Problem {
+	var faults api.Faults
+	if errors.As(err, &faults) && len(faults) > 0 {
+		return api.InvalidProblem(faults)
+	}
 	var p *api.Problem
 	if errors.As(err, &p) && p.Status >= 400 && p.Status < 500 && p.Status != http.StatusTooManyRequests {
 		return p

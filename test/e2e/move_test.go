@@ -5,6 +5,7 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"regexp"
 	"strconv"
 	"strings"
@@ -52,31 +53,38 @@ func TestMove(t *testing.T) {
 	b.part("breaks", breaksOffAndHeals)
 }
 
-// wayLost is how many pings of ten a second a way may cost before the test says that
-// the guest was out of reach. A move takes about two; on a machine that emulates its
-// guests it takes as many as the load makes of it.
-const wayLost = 50
-
-// thereAndBack: the guest is reached again at once, it has not booted, and its disk
-// came along.
+// thereAndBack: no more than two packets of ten a second are lost, the guest has
+// not booted, and its disk came along. A way is tried again, as what is lost is also
+// the load's doing on a machine that emulates its guests.
 func thereAndBack(b *bed) {
 	home := b.field("instance", "moved", "placement.host_name")
 	away := map[string]string{"h1": "h2", "h2": "h1", "h3": "h1"}[home]
-	for _, to := range []string{away, home} {
-		up, sum := b.lastUp()
-		heard := len(b.lost())
-		b.cairn("instance", "migrate", "moved", "--to", to)
-		b.until("two hundred pings more", func() (bool, string) { return len(b.lost()) >= heard+2, b.console("pinging") })
-		total := 0
-		for _, n := range b.lost()[heard:] {
-			total += n
+	const tries = 3
+	best := map[string]int{away: math.MaxInt, home: math.MaxInt}
+	for range tries {
+		for _, to := range []string{away, home} {
+			best[to] = min(best[to], moveTo(b, to))
 		}
-		b.Logf("to %s: %d packets lost", to, total)
-		if total > wayLost {
-			b.Errorf("%d packets were lost on the way to %s", total, to)
+		if max(best[away], best[home]) <= 2 {
+			return
 		}
-		b.stands(to, up, sum)
 	}
+	b.Errorf("the least packets that were lost on a way, of %d: %v", tries, best)
+}
+
+// moveTo moves the guest, and returns how many packets were lost.
+func moveTo(b *bed, to string) (total int) {
+	b.Helper()
+	up, sum := b.lastUp()
+	heard := len(b.lost())
+	b.cairn("instance", "migrate", "moved", "--to", to)
+	b.until("two hundred pings more", func() (bool, string) { return len(b.lost()) >= heard+2, b.console("pinging") })
+	for _, n := range b.lost()[heard:] {
+		total += n
+	}
+	b.Logf("to %s: %d packets lost", to, total)
+	b.stands(to, up, sum)
+	return total
 }
 
 // lost is what the pinging guest has said of each hundred packets.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -212,16 +213,22 @@ func (h *history) judge(t *testing.T) {
 	}
 	t.Errorf("no order of the calls explains the answers: %s", result)
 	if result == porcupine.Illegal {
-		explain(t, info.PartialLinearizationsOperations(), model.Partition(h.calls))
+		for _, line := range unexplained(info.PartialLinearizationsOperations(), model.Partition(h.calls)) {
+			t.Log(line)
+		}
 	}
 }
 
-// explain shows, of each object whose calls have no order, the calls about the first
-// one that none of the longest orders has.
-func explain(t *testing.T, orders [][][]porcupine.Operation, calls [][]porcupine.Operation) {
-	t.Helper()
+// unexplained are, of each object whose calls have no order, the calls about the time of
+// the first that the longest of the orders does not have.
+func unexplained(orders [][][]porcupine.Operation, calls [][]porcupine.Operation) (lines []string) {
 	for p, all := range calls {
-		longest := slices.MaxFunc(orders[p], func(a, b []porcupine.Operation) int { return len(a) - len(b) })
+		var longest []porcupine.Operation
+		for _, order := range orders[p] {
+			if len(order) > len(longest) {
+				longest = order
+			}
+		}
 		if len(longest) == len(all) {
 			continue
 		}
@@ -237,11 +244,29 @@ func explain(t *testing.T, orders [][][]porcupine.Operation, calls [][]porcupine
 		}
 		const around = int64(2 * time.Second)
 		slices.SortFunc(all, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
-		t.Logf("%s: %d of %d calls have an order", all[0].Input.(input).name, len(longest), len(all))
+		lines = append(lines, fmt.Sprintf("%s: %d of %d calls have an order", all[0].Input.(input).name, len(longest), len(all)))
 		for _, o := range all {
 			if o.Return > stuck-around && o.Call < stuck+around {
-				t.Logf("%t client %d, %.6f to %.6f s: %+v → %+v", in[o], o.ClientId, time.Duration(o.Call).Seconds(), time.Duration(o.Return).Seconds(), o.Input, o.Output)
+				lines = append(lines, fmt.Sprintf("%t client %d, %.6f to %.6f s: %+v → %+v", in[o], o.ClientId, time.Duration(o.Call).Seconds(), time.Duration(o.Return).Seconds(), o.Input, o.Output))
 			}
 		}
+	}
+	return lines
+}
+
+// Two clients cannot both have made the object while nobody removed it.
+func TestUnexplained_namesTheCallsThatContradict(t *testing.T) {
+	at := func(client int, i input, from int64, o output) porcupine.Operation {
+		return porcupine.Operation{ClientId: client, Input: i, Call: from, Output: o, Return: from + 1}
+	}
+	calls := []porcupine.Operation{
+		at(0, input{op: "create", name: "well", value: "a"}, 1, output{result: "ok"}),
+		at(0, input{op: "create", name: "odd", value: "b"}, 3, output{result: "ok"}),
+		at(1, input{op: "create", name: "odd", value: "c"}, 5, output{result: "ok"}),
+	}
+	result, info := porcupine.CheckOperationsVerbose(model.ToModel(), calls, time.Minute)
+	got := strings.Join(unexplained(info.PartialLinearizationsOperations(), model.Partition(calls)), "\n")
+	if result != porcupine.Illegal || !strings.HasPrefix(got, "odd: 1 of 2 calls have an order\ntrue client 0") || !strings.Contains(got, "\nfalse client 1") {
+		t.Errorf("%s:\n%s", result, got)
 	}
 }
