@@ -171,12 +171,13 @@ func TestFloatingIP_onePortAtOnce(t *testing.T) {
 	c.subnet("sub", "10.0.0.0/24")
 	c.external("internet", "203.0.113.0/24")
 	c.portOf("p", "10.0.0.10")
-	ports := atOnce(t, 20, func(n int) error {
-		_, err := c.try(c.write(), floating(fmt.Sprint("p", n), api.FloatingIPSpec{Port: "p"}))
-		return err
-	})
+	// The address by hand comes first: one that is drawn may be the same.
 	addresses := atOnce(t, 20, func(n int) error {
 		_, err := c.try(c.write(), floating(fmt.Sprint("a", n), api.FloatingIPSpec{Address: netip.MustParseAddr("203.0.113.250")}))
+		return err
+	})
+	ports := atOnce(t, 20, func(n int) error {
+		_, err := c.try(c.write(), floating(fmt.Sprint("p", n), api.FloatingIPSpec{Port: "p"}))
 		return err
 	})
 	if ports[""] != 1 || ports["port_in_use"] != 19 || addresses[""] != 1 || addresses["address_taken"] != 19 {
