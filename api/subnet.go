@@ -13,9 +13,9 @@ type Subnet struct {
 // SubnetSpec is what is wanted of a subnet.
 type SubnetSpec struct {
 	Network    string       `json:"network" doc:"ID or name of the network."`
-	CIDR       netip.Prefix `json:"cidr" doc:"IPv4 prefix, /8 to /29." example:"10.0.0.0/24" format:"cidr"`
-	Gateway    netip.Addr   `json:"gateway,omitempty,omitzero" doc:"Default: the first address." format:"ipv4"`
-	DNSServers []netip.Addr `json:"dns_servers,omitempty" doc:"Given to guests by DHCP. Default: the gateway, which knows the names of the network and asks the host's name servers for others." maxItems:"4"`
+	CIDR       netip.Prefix `json:"cidr" doc:"IPv4 prefix, /8 to /29, or IPv6 prefix, /64." example:"10.0.0.0/24" format:"cidr"`
+	Gateway    netip.Addr   `json:"gateway,omitempty,omitzero" doc:"Default: the first address behind the prefix's own." format:"ip"`
+	DNSServers []netip.Addr `json:"dns_servers,omitempty" doc:"Of the family of the prefix. Given to guests by DHCP (IPv4) and cloud-init. Default: the gateway, which knows the names of the network and asks the host's name servers for others." maxItems:"4"`
 }
 
 // SubnetStatus is what is seen of a subnet.
@@ -23,7 +23,7 @@ type SubnetStatus struct{ Status }
 
 var subnetKind = kind[Subnet](Kind{
 	Name: KindSubnet, Plural: "subnets", IDPrefix: "sub", Scope: ScopeProject, Immediate: true,
-	Doc:     "A range of addresses in a network.",
+	Doc:     "A range of addresses in a network, of IPv4 or IPv6. Guests get IPv6 addresses by cloud-init only, and IPv6 does not leave the network.",
 	States:  []State{StateReady},
 	Columns: []Column{{"NETWORK", "spec.network"}, {"CIDR", "spec.cidr"}, {"GATEWAY", "spec.gateway"}},
 })
@@ -41,29 +41,39 @@ func (s *Subnet) Validate() error {
 	if s.Spec.Network == "" {
 		f.Add("spec.network", "give the network's name or ID", "a subnet is in a network")
 	}
+	s.validateRange(&f)
 	c := s.Spec.CIDR
-	switch {
-	case !c.IsValid():
-		f.Add("spec.cidr", "give an IPv4 prefix such as 10.0.0.0/24", "it is not a prefix")
-	case !c.Addr().Is4():
-		f.Add("spec.cidr", "give an IPv4 prefix such as 10.0.0.0/24", "%s is not IPv4", c)
-	case c.Masked() != c:
-		f.Add("spec.cidr", fmt.Sprintf("did you mean %s?", c.Masked()), "%s has bits set behind its prefix length", c)
-	case c.Bits() > 29 || c.Bits() < 8:
-		f.Add("spec.cidr", "give a prefix between /8 and /29", "%s is too %s", c, map[bool]string{true: "small: it must hold a network, a gateway and a broadcast address and some instances", false: "large"}[c.Bits() > 29])
-	case reserved(c) != "":
-		f.Add("spec.cidr", "use a private range such as 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16", "%s overlaps %s", c, reserved(c))
-	case !c.Contains(s.Spec.Gateway):
-		f.Add("spec.gateway", "leave it out for the first address", "%s is outside %s", s.Spec.Gateway, c)
-	case s.Spec.Gateway == c.Addr() || s.Spec.Gateway == LastAddr(c):
-		f.Add("spec.gateway", "leave it out for the first address", "%s is the network's or the broadcast address of %s", s.Spec.Gateway, c)
-	}
 	for i, d := range s.Spec.DNSServers {
-		if !d.IsValid() || !d.Is4() {
-			f.Add(fmt.Sprintf("spec.dns_servers[%d]", i), "give an IPv4 address", "%s is not IPv4", d)
+		switch field := fmt.Sprintf("spec.dns_servers[%d]", i); {
+		case !d.IsValid() || c.Addr().Is4() && !d.Is4():
+			f.Add(field, "give an IPv4 address", "%s is not IPv4", d)
+		case c.Addr().Is6() && (!d.Is6() || d.Is4In6() || d.Zone() != ""):
+			f.Add(field, "give an IPv6 address such as fd00::53; name servers of IPv4 go to the network's IPv4 subnet", "%s is not IPv6", d)
 		}
 	}
 	return f.Err()
+}
+
+// validateRange judges the prefix and the gateway in it.
+func (s *Subnet) validateRange(f *Faults) {
+	c := s.Spec.CIDR
+	v4 := c.Addr().Is4()
+	switch {
+	case !c.IsValid():
+		f.Add("spec.cidr", "give a prefix such as 10.0.0.0/24 or fd00:0:0:1::/64", "it is not a prefix")
+	case c.Masked() != c:
+		f.Add("spec.cidr", fmt.Sprintf("did you mean %s?", c.Masked()), "%s has bits set behind its prefix length", c)
+	case !v4 && c.Bits() != 64:
+		f.Add("spec.cidr", fmt.Sprintf("did you mean %s?", netip.PrefixFrom(c.Addr(), 64).Masked()), "%s is not a /64, which every IPv6 subnet is: its ports' addresses are made from their MACs", c)
+	case v4 && (c.Bits() > 29 || c.Bits() < 8):
+		f.Add("spec.cidr", "give a prefix between /8 and /29", "%s is too %s", c, map[bool]string{true: "small: it must hold a network, a gateway and a broadcast address and some instances", false: "large"}[c.Bits() > 29])
+	case reserved(c) != "":
+		f.Add("spec.cidr", map[bool]string{true: "use a private range such as 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16", false: "use a private range: a /64 of fd00::/8"}[v4], "%s overlaps %s", c, reserved(c))
+	case !c.Contains(s.Spec.Gateway):
+		f.Add("spec.gateway", "leave it out for the first address", "%s is outside %s", s.Spec.Gateway, c)
+	case s.Spec.Gateway == c.Addr() || v4 && s.Spec.Gateway == LastAddr(c):
+		f.Add("spec.gateway", "leave it out for the first address", "%s is the network's or the broadcast address of %s", s.Spec.Gateway, c)
+	}
 }
 
 // reserved names the range that no subnet may overlap, or "".
@@ -74,6 +84,10 @@ func reserved(c netip.Prefix) string {
 		{"224.0.0.0/3", "224.0.0.0/3, multicast and reserved"},
 		{"0.0.0.0/8", "0.0.0.0/8"},
 		{"100.64.0.0/10", "100.64.0.0/10, which the hosts' routers use"},
+		{"fd00:ec2::/64", "fd00:ec2::/64, where the metadata service is"},
+		{"fe80::/10", "fe80::/10, the link-local range"},
+		{"ff00::/8", "ff00::/8, multicast"},
+		{"::/8", "::/8, where loopback and wrapped IPv4 addresses are"},
 	} {
 		if netip.MustParsePrefix(r.cidr).Overlaps(c) {
 			return r.why

@@ -51,7 +51,18 @@ func TestValidate_namesTheFieldAndTheCause(t *testing.T) {
 		{"network", `{"spec":{"domain":"shop.local"}}`, "spec.domain", "local means the same everywhere"},
 		{"subnet", `{"spec":{"network":""}}`, "spec.network", "in a network"},
 		{"subnet", `{"spec":{"cidr":""}}`, "spec.cidr", "not a prefix"},
-		{"subnet", `{"spec":{"cidr":"fd00::/64"}}`, "spec.cidr", "not IPv4"},
+		{"subnet", `{"spec":{"cidr":"fd00::/48"}}`, "spec.cidr", "not a /64"},
+		{"subnet", `{"spec":{"cidr":"fd00::/80"}}`, "spec.cidr", "not a /64"},
+		{"subnet", `{"spec":{"cidr":"::ffff:10.0.0.0/120"}}`, "spec.cidr", "not a /64"},
+		{"subnet", `{"spec":{"cidr":"fd00::1/64"}}`, "spec.cidr", "bits set"},
+		{"subnet", `{"spec":{"cidr":"fd00:ec2::/64"}}`, "spec.cidr", "metadata"},
+		{"subnet", `{"spec":{"cidr":"fe80::/64"}}`, "spec.cidr", "link-local"},
+		{"subnet", `{"spec":{"cidr":"ff02::/64"}}`, "spec.cidr", "multicast"},
+		{"subnet", `{"spec":{"cidr":"64:ff9b::/64"}}`, "spec.cidr", "wrapped"},
+		{"subnet", `{"spec":{"cidr":"fd00::/64","gateway":"10.0.0.1"}}`, "spec.gateway", "outside"},
+		{"subnet", `{"spec":{"cidr":"fd00::/64","gateway":"fd00::1%eth0"}}`, "spec.gateway", "outside"},
+		{"subnet", `{"spec":{"cidr":"fd00::/64","gateway":"fd00::"}}`, "spec.gateway", "network's"},
+		{"subnet", `{"spec":{"cidr":"fd00::/64","gateway":"fd00::1","dns_servers":["fd00::53","9.9.9.9"]}}`, "spec.dns_servers[1]", "not IPv6"},
 		{"subnet", `{"spec":{"cidr":"10.0.0.5/24"}}`, "spec.cidr", "bits set"},
 		{"subnet", `{"spec":{"cidr":"10.0.0.0/30"}}`, "spec.cidr", "too small"},
 		{"subnet", `{"spec":{"cidr":"8.0.0.0/6"}}`, "spec.cidr", "too large"},
@@ -170,7 +181,7 @@ func TestValidate_findsAllFaultsAtOnce(t *testing.T) {
 }
 
 func TestSubnet_smallestAndLargest(t *testing.T) {
-	for _, cidr := range []string{"10.0.0.0/8", "192.168.7.8/29", "172.16.0.0/12"} {
+	for _, cidr := range []string{"10.0.0.0/8", "192.168.7.8/29", "172.16.0.0/12", "fd00:0:0:7::/64"} {
 		s := &api.Subnet{}
 		s.Name, s.Spec.Network = "s", "n"
 		if err := s.Spec.CIDR.UnmarshalText([]byte(cidr)); err != nil {

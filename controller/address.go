@@ -3,10 +3,12 @@ package controller
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/cairn-cloud/cairn/api"
+	"github.com/cairn-cloud/cairn/network"
 )
 
 // givePort completes a new port: its network and subnets become IDs, and it gets
@@ -72,9 +74,22 @@ func (a *admission) subnetsOf(field, network string) ([]*api.Subnet, error) {
 	return all, nil
 }
 
-// giveAddresses completes the addresses of a port. asked are the subnets that
-// they name. Where none is asked for, it gets one of each family of the network.
+// giveAddresses completes the addresses of a port. One of IPv4 has to be among
+// them: over it its instance is set up.
 func (a *admission) giveAddresses(at string, p *api.Port, asked []*api.Subnet) error {
+	if err := a.chooseAddresses(at, p, asked); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(p.Spec.Addresses, func(x api.PortAddress) bool { return x.Address.Is4() }) {
+		return api.NewProblem(422, "invalid_value", at+".addresses", "ask for one of an IPv4 subnet as well; make such a subnet if there is none",
+			"the port would have no IPv4 address in %s, and instances are set up over IPv4", a.describe(p.Spec.Network))
+	}
+	return nil
+}
+
+// chooseAddresses finds what a port asks for. asked are the subnets that its
+// addresses name. Where none is asked for, it gets one of each family of the network.
+func (a *admission) chooseAddresses(at string, p *api.Port, asked []*api.Subnet) error {
 	all, err := a.subnetsOf(at+".network", p.Spec.Network)
 	if err != nil {
 		return err
@@ -164,12 +179,12 @@ func ranges(subnets []*api.Subnet) string {
 
 // kept says what an address of a subnet is that no port can have, or "".
 func kept(s *api.Subnet, at netip.Addr) string {
-	switch at {
-	case s.Spec.CIDR.Addr():
+	switch {
+	case at == s.Spec.CIDR.Addr():
 		return "the network's address"
-	case api.LastAddr(s.Spec.CIDR):
+	case at.Is4() && at == api.LastAddr(s.Spec.CIDR):
 		return "the broadcast address"
-	case s.Spec.Gateway:
+	case at == s.Spec.Gateway:
 		return "the gateway"
 	}
 	return ""
@@ -183,6 +198,12 @@ const probes = 32
 func (a *admission) findAddress(field string, p *api.Port, i int, subnets []*api.Subnet) error {
 	usable := uint32(0)
 	for _, s := range subnets {
+		if s.Spec.CIDR.Addr().Is6() {
+			if a.findAddress6(p, i, s) {
+				return nil
+			}
+			continue
+		}
 		first, n := addressRange(s.Spec.CIDR)
 		usable += n - 1 // the gateway is one of them
 		for range probes {
@@ -198,6 +219,25 @@ func (a *admission) findAddress(field string, p *api.Port, i int, subnets []*api
 		}
 	}
 	return api.NewProblem(409, "subnet_exhausted", field, "delete ports that nobody needs, or add a subnet", "all %d addresses for ports of %s are taken", usable, ranges(subnets))
+}
+
+// findAddress6 tries the address that a guest makes from its port's MAC by
+// itself, and where that is taken, others of the /64 at random.
+func (a *admission) findAddress6(p *api.Port, i int, s *api.Subnet) bool {
+	mac, err := net.ParseMAC(p.Spec.MAC)
+	if err != nil {
+		return false // validation has refused it
+	}
+	at := network.EUI64(s.Spec.CIDR, mac)
+	for range probes {
+		if kept(s, at) == "" && a.tryAddress(p, i, s, at) {
+			return true
+		}
+		b := at.As16()
+		binary.BigEndian.PutUint64(b[8:], a.dice.Uint64())
+		at = netip.AddrFrom16(b)
+	}
+	return false
 }
 
 // addressRange is the first address behind the network's own, and how many

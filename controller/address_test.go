@@ -2,6 +2,7 @@ package controller
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/cairn-cloud/cairn/api"
@@ -71,4 +72,50 @@ func TestInstance_attachesAPortByWhatItHas(t *testing.T) {
 	if got := i.Spec.NICs[0].Addresses; len(got) != 2 || got[0].Address.String() != "10.0.0.5" {
 		t.Errorf("the instance says %v", got)
 	}
+}
+
+func TestPort_getsTheIPv6AddressOfItsMAC(t *testing.T) {
+	c := newCloud(t)
+	four, six := c.subnet("four", "10.0.0.0/24"), c.subnet("six", "fd00:0:0:1::/64")
+	const made = "fd00::1:16:3eff:fe4a:5b6c" // as RFC 4291, appendix A, has it
+	got := c.port("both", api.PortSpec{Network: "net", MAC: "02:16:3e:4a:5b:6c"})
+	if len(got) != 2 || got[0].Subnet != four || got[1] != (api.PortAddress{Subnet: six, Address: netip.MustParseAddr(made)}) {
+		t.Errorf("it got %v, want one of each family, and of IPv6 %s", got, made)
+	}
+	got = c.port("more", api.PortSpec{Addresses: []api.PortAddress{{Subnet: "four"}, {Subnet: "six"}, {Subnet: "six"}, {Address: netip.MustParseAddr("fd00::1:ffff:ffff:ffff:ffff")}}})
+	if got[1].Address == got[2].Address || !netip.MustParsePrefix("fd00:0:0:1::/64").Contains(got[2].Address) || got[3].Subnet != six {
+		t.Errorf("it got %v", got)
+	}
+
+	// An address that somebody took by hand is not given twice.
+	c.port("thief", api.PortSpec{Network: "net", Addresses: []api.PortAddress{{Subnet: "four"}, {Address: netip.MustParseAddr("fd00::1:16:3eff:fe00:1")}}})
+	got = c.port("robbed", api.PortSpec{Network: "net", MAC: "02:16:3e:00:00:01"})
+	if got[1].Subnet != six || got[1].Address == netip.MustParseAddr("fd00::1:16:3eff:fe00:1") {
+		t.Errorf("it got %v, whose second address is another's", got)
+	}
+
+	for address, why := range map[string]string{"fd00:0:0:1::": "the network's", "fd00:0:0:1::1": "the gateway"} {
+		p := &api.Port{}
+		p.Name, p.Spec.Network, p.Spec.Addresses = "kept", "net", []api.PortAddress{{Subnet: "four"}, {Address: netip.MustParseAddr(address)}}
+		_, err := c.try(c.write(), p)
+		refused(t, err, 422, "invalid_value", "spec.addresses[1].address")
+		if !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want that it is %s", address, err, why)
+		}
+	}
+	p := &api.Port{}
+	p.Name, p.Spec.Addresses = "six-only", []api.PortAddress{{Subnet: "six"}}
+	_, err := c.try(c.write(), p)
+	refused(t, err, 422, "invalid_value", "spec.addresses")
+}
+
+func TestSubnet_ofIPv6OverlapsItsOwnKindOnly(t *testing.T) {
+	c := newCloud(t)
+	c.subnet("four", "10.0.0.0/24")
+	c.subnet("six", "fd00:0:0:1::/64")
+	c.subnet("beside", "fd00:0:0:2::/64")
+	s := &api.Subnet{}
+	s.Name, s.Spec = "twice", api.SubnetSpec{Network: "net", CIDR: netip.MustParsePrefix("fd00:0:0:1::/64")}
+	_, err := c.try(c.write(), s)
+	refused(t, err, 409, "subnet_overlap", "spec.cidr")
 }

@@ -114,6 +114,9 @@ func configure(a, q *dhcpv4.DHCPv4, n nic) {
 	}
 	var routes []*dhcpv4.Route
 	for _, r := range n.routes {
+		if r.to.Addr().Is6() {
+			continue
+		}
 		if r.to.Bits() == 0 {
 			set(dhcpv4.OptRouter(ipOf(r.via))) // for clients that do not know classless routes
 		}

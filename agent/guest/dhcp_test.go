@@ -141,19 +141,36 @@ func TestDHCP_answersBeforeTheInstanceIsKnown(t *testing.T) {
 	}
 }
 
+func TestDHCP_leasesTheIPv4AddressOfADualStackPort(t *testing.T) {
+	v := viewOf(t, dualStack(), 1)
+	a, _ := answerDHCP(v, hw(macA), query(dhcpv4.MessageTypeDiscover).ToBytes())
+	if a == nil || !sameAddress(a.YourIPAddr, addr("10.10.0.11")) {
+		t.Fatalf("answer %v", a)
+	}
+	for _, r := range a.ClasslessStaticRoute() {
+		if r.Router.To4() == nil || r.Dest.IP.To4() == nil {
+			t.Errorf("route %v is not of IPv4", r)
+		}
+	}
+	if _, known := v.byAddr[addr("fd00::6:0:ff:fe00:a")]; !known {
+		t.Error("its IPv6 address is not known")
+	}
+}
+
 func TestViews_leaveOutWhatCannotBeServedAndSayWhy(t *testing.T) {
 	for name, spoil := range map[string]func(*api.HostPort){
 		"a MAC that is none":        func(p *api.HostPort) { p.MAC = "x" },
 		"a MAC of a group":          func(p *api.HostPort) { p.MAC = "03:00:00:00:00:01" },
 		"a MAC of another wire":     func(p *api.HostPort) { p.MAC = "02:00:00:00:00:00:00:01" },
 		"no address":                func(p *api.HostPort) { p.Addresses = nil },
-		"an address of IPv6":        func(p *api.HostPort) { p.Addresses[0].Address = addr("fd00::1") },
+		"an address of IPv6 only":   func(p *api.HostPort) { p.Addresses[0] = api.PortAddress{Subnet: "sub_n6", Address: addr("fd00::6:5")} },
 		"an address from elsewhere": func(p *api.HostPort) { p.Addresses[0].Address = addr("10.11.0.1") },
 		"a subnet that is unknown":  func(p *api.HostPort) { p.Addresses[0].Subnet = "sub_z" },
 		"a network that is unknown": func(p *api.HostPort) { p.Network = "net_z" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := oneGuest()
+			d.Networks["net_n"].Subnets["sub_n6"] = api.HostSubnet{CIDR: prefix("fd00::/64"), Gateway: addr("fd00::1")}
 			addInstance(d, "b", "n", macB, "10.10.0.12")
 			p := d.Ports["prt_b"]
 			spoil(&p)

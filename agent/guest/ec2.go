@@ -105,13 +105,21 @@ func ec2Meta(g guest) *node {
 }
 
 func ec2NIC(hostname string, at int, n nic) *node {
-	var all []string
+	var v4, v6 []string
 	for _, a := range n.addresses {
-		all = append(all, a.String())
+		if a.Is4() {
+			v4 = append(v4, a.String())
+		} else {
+			v6 = append(v6, a.String())
+		}
 	}
-	return dir(map[string]*node{
+	m := map[string]*node{
 		"device-number": text(strconv.Itoa(at)), "interface-id": text(n.port.ID), "local-hostname": text(hostname),
-		"local-ipv4s": text(strings.Join(all, "\n")), "mac": text(n.mac.String()),
+		"local-ipv4s": text(strings.Join(v4, "\n")), "mac": text(n.mac.String()),
 		"subnet-id": text(n.addresses[0].id), "subnet-ipv4-cidr-block": text(n.subnet().CIDR.String()), "vpc-id": text(n.port.Network),
-	})
+	}
+	if len(v6) > 0 {
+		m["ipv6s"] = text(strings.Join(v6, "\n"))
+	}
+	return dir(m)
 }

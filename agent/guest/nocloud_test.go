@@ -34,6 +34,20 @@ func twoNICs() api.HostDesired {
 	return d
 }
 
+// dualStack is an instance with addresses of both families, that of IPv6 named
+// first, in a network with one more subnet of each.
+func dualStack() api.HostDesired {
+	d := oneGuest()
+	for id, cidr := range map[string]string{"sub_n4": "10.10.9.0/24", "sub_n6": "fd00:0:0:6::/64", "sub_n7": "fd00:0:0:7::/64"} {
+		p := prefix(cidr)
+		d.Networks["net_n"].Subnets[id] = api.HostSubnet{CIDR: p, Gateway: p.Addr().Next()}
+	}
+	p := d.Ports["prt_a"]
+	p.Addresses = append([]api.PortAddress{{Subnet: "sub_n6", Address: addr("fd00::6:0:ff:fe00:a")}}, p.Addresses...)
+	d.Ports["prt_a"] = p
+	return d
+}
+
 // hostile has, wherever a tenant writes, what would become something else if it
 // were pasted.
 func hostile() api.HostDesired {
@@ -66,7 +80,7 @@ func noNICs() api.HostDesired {
 }
 
 func TestConfigDrive_isAsItWas(t *testing.T) {
-	for name, d := range map[string]api.HostDesired{"plain": oneGuest(), "keys": withKeys(), "two-nics": twoNICs(), "no-nics": noNICs(), "hostile": hostile()} {
+	for name, d := range map[string]api.HostDesired{"plain": oneGuest(), "keys": withKeys(), "two-nics": twoNICs(), "no-nics": noNICs(), "dual-stack": dualStack(), "hostile": hostile()} {
 		t.Run(name, func(t *testing.T) {
 			files := drive(t, d)
 			if got, want := slices.Sorted(maps.Keys(files)), []string{"meta-data", "network-config", "user-data", "vendor-data"}; !slices.Equal(got, want) {

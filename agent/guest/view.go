@@ -37,8 +37,8 @@ type nic struct {
 	port    api.HostPort
 	mac     mac
 	network api.HostNetwork
-	// Of its addresses; the first is the one that DHCP leases, and its gateway is
-	// the way to all else.
+	// Its addresses, those of IPv4 first; the first is the one that DHCP leases, and
+	// its gateway is the way to all else.
 	addresses []address
 	mtu       int
 	routes    []route
@@ -156,25 +156,34 @@ func nicOf(want api.HostDesired, u agent.Underlay, port string) (nic, error) {
 		if !ok {
 			return nic{}, fmt.Errorf("port %s: its subnet %s in network %s is not known yet", port, a.Subnet, p.Network)
 		}
-		if !a.Address.Is4() || !s.CIDR.Contains(a.Address) || !s.CIDR.Contains(s.Gateway) {
-			return nic{}, fmt.Errorf("port %s: address %s and gateway %s are not both of the IPv4 subnet %s", port, a.Address, s.Gateway, s.CIDR)
+		if !s.CIDR.Contains(a.Address) || !s.CIDR.Contains(s.Gateway) {
+			return nic{}, fmt.Errorf("port %s: address %s and gateway %s are not both of the subnet %s", port, a.Address, s.Gateway, s.CIDR)
 		}
 		n.addresses = append(n.addresses, address{a.Address, a.Subnet, s})
 	}
-	if len(n.addresses) == 0 {
-		return nic{}, fmt.Errorf("port %s has no address", port)
+	slices.SortStableFunc(n.addresses, func(a, b address) int { return a.BitLen() - b.BitLen() })
+	if len(n.addresses) == 0 || !n.address().Is4() {
+		return nic{}, fmt.Errorf("port %s has no IPv4 address", port)
 	}
 	return n, nil
 }
 
+// gateway6 is the gateway of its first IPv6 address, if it has one.
+func (n nic) gateway6() netip.Addr {
+	for _, a := range n.addresses {
+		if a.Is6() {
+			return a.subnet.Gateway
+		}
+	}
+	return netip.Addr{}
+}
+
 // routesOf are the ways through one of a guest's NICs. Only the first leads out
 // and to the metadata: two default routes would be a lottery. The others lead to
-// the rest of their own network, unless a NIC before does so.
+// the rest of their own network, unless a NIC before does so. IPv6 leads nowhere
+// else, also by the first.
 func routesOf(nics []nic, at int) []route {
 	n := nics[at]
-	if at == 0 {
-		return []route{defaultRoute(n), metadataRoute(n)}
-	}
 	direct := map[string]bool{}
 	for i, other := range nics {
 		if i < at && other.network.ID == n.network.ID {
@@ -185,9 +194,17 @@ func routesOf(nics []nic, at int) []route {
 		}
 	}
 	var out []route
+	if at == 0 {
+		out = []route{defaultRoute(n), metadataRoute(n)}
+	}
+	via6 := n.gateway6()
 	for _, id := range slices.Sorted(maps.Keys(n.network.Subnets)) {
-		if s := n.network.Subnets[id]; !direct[id] && s.CIDR.IsValid() && s.CIDR.Addr().Is4() {
+		switch s := n.network.Subnets[id]; {
+		case direct[id] || !s.CIDR.IsValid():
+		case s.CIDR.Addr().Is4() && at > 0:
 			out = append(out, route{s.CIDR.Masked(), n.subnet().Gateway})
+		case s.CIDR.Addr().Is6() && via6.IsValid():
+			out = append(out, route{s.CIDR.Masked(), via6})
 		}
 	}
 	return out

@@ -52,7 +52,7 @@ func (g *guest) link() netip.Addr {
 	return network.EUI64(netip.MustParsePrefix("fe80::/64"), g.port.MAC)
 }
 
-// guest6 is a guest that has been told its IPv6 by hand.
+// guest6 is a guest that has been told its IPv6 by hand, and its gateway as cloud-init does.
 func (h *host) guest6(n network.Network, p network.Port) *guest {
 	h.t.Helper()
 	g := h.guest(n, p)
@@ -78,7 +78,7 @@ func (h *host) guest6(n network.Network, p network.Port) *guest {
 		if err != nil {
 			return err
 		}
-		return x.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: network.GatewayLinkLocal().AsSlice()})
+		return x.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Gw: subnet6Of(p).Addr().Next().AsSlice()})
 	})
 	// Its kernel takes a moment before it hears what is sent to its addresses.
 	for deaf := map[netip.Addr]bool{g.six(): true, g.link(): true}; len(deaf) > 0; {
