@@ -79,6 +79,7 @@ type HostNetwork struct {
 	VNI     uint32                `json:"vni"`
 	MTU     int                   `json:"mtu,omitempty"`    // 0: the most that fits the underlay
 	Domain  string                `json:"domain,omitempty"` // that its names are in
+	Egress  EgressMode            `json:"egress,omitempty"` // empty: nat
 	Subnets map[string]HostSubnet `json:"subnets"`
 }
 

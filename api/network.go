@@ -13,11 +13,21 @@ type Network struct {
 
 // NetworkSpec is what is wanted of a network.
 type NetworkSpec struct {
-	Description string `json:"description,omitempty" doc:"Free text for people." maxLength:"1024"`
-	MTU         int    `json:"mtu,omitempty" minimum:"576" maximum:"65485" doc:"What guests may send, in bytes. Default: the most that fits the hosts' underlay."`
-	Domain      string `json:"domain,omitempty" maxLength:"150" pattern:"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$" example:"shop.example" doc:"DNS domain of its instances' names. Default: the names of network and project, and internal."`
-	VNI         uint32 `json:"vni,omitempty" readOnly:"true" doc:"The VXLAN network identifier, given by Cairn."`
+	Description string     `json:"description,omitempty" doc:"Free text for people." maxLength:"1024"`
+	MTU         int        `json:"mtu,omitempty" minimum:"576" maximum:"65485" doc:"What guests may send, in bytes. Default: the most that fits the hosts' underlay."`
+	Domain      string     `json:"domain,omitempty" maxLength:"150" pattern:"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+$" example:"shop.example" doc:"DNS domain of its instances' names. Default: the names of network and project, and internal."`
+	Egress      EgressMode `json:"egress,omitempty" enum:"nat,none" doc:"How guests reach the outside: as their host (nat), or not at all (none). Default: nat."`
+	VNI         uint32     `json:"vni,omitempty" readOnly:"true" doc:"The VXLAN network identifier, given by Cairn."`
 }
+
+// EgressMode is how guests of a network reach the outside.
+type EgressMode string
+
+// The ways out. None given is EgressNAT.
+const (
+	EgressNAT  EgressMode = "nat"
+	EgressNone EgressMode = "none"
+)
 
 // NetworkStatus is what is seen of a network.
 type NetworkStatus struct{ Status }
@@ -43,6 +53,9 @@ func (n *Network) Validate() error {
 		f.Add("spec.domain", hint, "%s means the same everywhere", d)
 	} else if n.Spec.Domain != "" && !IsDomain(n.Spec.Domain) {
 		f.Add("spec.domain", hint, "%q is not a domain of two to ten names of lower-case letters, digits and dashes, with at most 150 characters", n.Spec.Domain)
+	}
+	if e := n.Spec.Egress; e != "" && e != EgressNAT && e != EgressNone {
+		f.Add("spec.egress", "give nat or none, or leave it out for nat", "%q is no way out", e)
 	}
 	return f.Err()
 }

@@ -43,6 +43,7 @@ func TestValidate_namesTheFieldAndTheCause(t *testing.T) {
 		{"ssh-key", `{"spec":{"public_key":"ssh-ed25519 AAAA\nssh-ed25519 AAAA"}}`, "spec.public_key", "more than one line"},
 		{"network", `{"spec":{"mtu":575}}`, "spec.mtu", "575 is not between"},
 		{"network", `{"spec":{"mtu":70000}}`, "spec.mtu", "70000 is not between"},
+		{"network", `{"spec":{"egress":"some"}}`, "spec.egress", `"some" is no way out`},
 		{"network", `{"spec":{"domain":"shop"}}`, "spec.domain", "two to ten names"},
 		{"network", `{"spec":{"domain":"Shop.example"}}`, "spec.domain", "lower-case"},
 		{"network", `{"spec":{"domain":"shop.example."}}`, "spec.domain", "two to ten names"},

@@ -58,6 +58,10 @@ func (a *admission) lead(f *api.FloatingIP, was api.FloatingIPSpec) error {
 	if f.Spec.Port = p.ID; p.ID != was.Port && f.Spec.PortAddress == was.PortAddress {
 		f.Spec.PortAddress = netip.Addr{} // it was the other port's
 	}
+	// A network's egress never changes, so that what is seen of it here holds.
+	if n := get[*api.Network](a.view, api.KindNetwork, p.Spec.Network); n != nil && n.Spec.Egress == api.EgressNone {
+		return api.NewProblem(422, "invalid_value", field, "choose a port of a network with the egress nat", "the network %s of port %s has the egress none", n.Name, p.Name)
+	}
 	has := ipv4Of(p)
 	switch {
 	case len(has) == 0:

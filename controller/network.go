@@ -9,7 +9,7 @@ const maxVNI = 1<<24 - 1
 
 func admitNetwork(a *admission, old, o api.Object) error {
 	if old != nil {
-		return immutable(old, o, "make another network: guests learn the MTU and the domain when they boot", "description")
+		return immutable(old, o, "make another network: what guests learn when they boot, and whether there is a way out, stays", "description")
 	}
 	n := o.(*api.Network)
 	if n.Spec.Domain == "" {

@@ -42,7 +42,7 @@ func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, erro
 	for _, n := range want.Networks {
 		ps := ports[n.ID]
 		slices.SortFunc(ps, func(a, b Port) int { return strings.Compare(a.ID, b.ID) })
-		d.Networks = append(d.Networks, Network{ID: n.ID, VNI: n.VNI, MTU: GuestMTU(mtu, n.MTU), Subnets: subnets(n), Ports: ps, Public: public[n.ID]})
+		d.Networks = append(d.Networks, Network{ID: n.ID, VNI: n.VNI, MTU: GuestMTU(mtu, n.MTU), Subnets: subnets(n), Ports: ps, Public: public[n.ID], Closed: n.Egress == api.EgressNone})
 	}
 	slices.SortFunc(d.Networks, func(a, b Network) int { return int(a.VNI) - int(b.VNI) })
 	if len(bad) > 0 {

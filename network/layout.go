@@ -30,7 +30,7 @@ func lay(want Desired, have Observed) layout {
 	ways := allocateTransits(want.Networks, have)
 	for _, n := range want.Networks {
 		l.network(n, want.Underlay)
-		var in, back map[string]bool
+		in, back := map[string]bool{}, map[string]bool{}
 		if t, ok := ways[n.VNI]; ok {
 			l.uplink(n, t)
 			in, back = out.network(n, t)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -235,5 +236,29 @@ func TestSummary_countsWhatIsMany(t *testing.T) {
 	want := []string{"host: tunnel 02:00:00:00:00:00 to 192.0.2.2 by cx00002a", "… and 8 more like it", "host: switch on cx00002a", "host: switch on cb00002a"}
 	if got := Summary(ops); !slices.Equal(got, want) {
 		t.Errorf("it says %q", got)
+	}
+}
+
+// A closed network takes no transit link, loses the one that it had, and has the
+// tables of any other.
+func TestPlan_aClosedNetworkHasNoWayOut(t *testing.T) {
+	want := blue()
+	want.Networks[0].Closed = true
+	other := blue().Networks[0]
+	other.VNI, other.Ports = 43, nil
+	want.Networks = append(want.Networks, other)
+	l := lay(want, Observed{State: lay(blue(), Observed{State: State{Host: NewSpace()}}).State})
+	if _, ok := l.Host.Links[UplinkCable(42)]; ok {
+		t.Error("it has a cable to the host")
+	}
+	if !l.Host.Addresses[AddressKey{UplinkCable(43), transit(0).host()}] {
+		t.Errorf("the other network has not the first transit link: %v", l.Host.Addresses)
+	}
+	shut, open := l.Routers[Namespace(42)], l.Routers[Namespace(43)]
+	if len(shut.Routes) != 0 || len(open.Routes) != 1 {
+		t.Errorf("routes %v, and %v of the other", shut.Routes, open.Routes)
+	}
+	if a, b := shut.Tables[routerKey], open.Tables[routerKey]; !reflect.DeepEqual(a, b) {
+		t.Errorf("its router's table is %v, and not %v", a, b)
 	}
 }

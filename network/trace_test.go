@@ -23,6 +23,13 @@ func public(h map[string]Desired) {
 	h["two"].Networks[0].Public = []Public{{a("203.0.113.21"), a("10.0.2.10")}}
 }
 
+// closed takes the way out from the network, on both hosts.
+func closed(h map[string]Desired) {
+	for _, d := range h {
+		d.Networks[0].Closed = true
+	}
+}
+
 func TestTrace_golden(t *testing.T) {
 	a := netip.MustParseAddr
 	for _, c := range []struct {
@@ -32,6 +39,8 @@ func TestTrace_golden(t *testing.T) {
 	}{
 		{"to another subnet", Packet{a("10.0.2.10"), TCP, 443}, nil},
 		{"to the world", Packet{a("203.0.113.1"), TCP, 443}, nil},
+		{"to the world from a closed network", Packet{a("203.0.113.1"), TCP, 443}, closed},
+		{"to another subnet of a closed network", Packet{a("10.0.2.10"), TCP, 443}, closed},
 		{"to the gateway", Packet{a("10.0.1.1"), Ping, 0}, nil},
 		{"to the metadata", Packet{a("169.254.169.254"), TCP, 80}, nil},
 		{"to the host", Packet{a("192.0.2.1"), TCP, 22}, nil},

@@ -37,12 +37,12 @@ func transitOf(p netip.Prefix) (transit, bool) {
 }
 
 // allocateTransits gives each network what its uplink has already, and else the
-// lowest that is free. A network is left out when none is.
+// lowest that is free. A network is left out when none is, or when it is closed.
 func allocateTransits(networks []Network, have Observed) map[uint32]transit {
 	out, used := map[uint32]transit{}, map[transit]bool{}
 	for _, n := range networks {
 		cable, best := UplinkCable(n.VNI), transit(-1)
-		if _, ok := have.Host.Links[cable]; !ok {
+		if _, ok := have.Host.Links[cable]; !ok || n.Closed {
 			continue
 		}
 		for k := range have.Host.Addresses {
@@ -56,7 +56,7 @@ func allocateTransits(networks []Network, have Observed) map[uint32]transit {
 	}
 	next := transit(0)
 	for _, n := range networks {
-		if _, ok := out[n.VNI]; ok {
+		if _, ok := out[n.VNI]; ok || n.Closed {
 			continue
 		}
 		for next < transits && (used[next] || !free(next, have.Taken)) {

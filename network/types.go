@@ -22,6 +22,7 @@ type Network struct {
 	Subnets []Subnet
 	Ports   []Port // every placed port of the network, local and remote; sorted by ID
 	Public  []Public
+	Closed  bool // it has no way out
 }
 
 // Public is an address outside by which a local port is reached.

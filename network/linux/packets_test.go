@@ -6,7 +6,10 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
+	"golang.org/x/net/icmp"
+	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 
 	"github.com/cairn-cloud/cairn/network"
@@ -159,6 +162,48 @@ func TestPackets_outOfTheCloudAsTheHost(t *testing.T) {
 	if b, _ := r.read(client); string(b) != "answer" {
 		t.Errorf("the answer is %q", b)
 	}
+}
+
+// A network that is closed keeps what is inside: its subnets, and its router.
+func TestPackets_aClosedNetworkHasNoWayOut(t *testing.T) {
+	r := newRoom(t)
+	r.a.reaches(beyond)
+	for _, h := range []*host{r.one, r.two} {
+		n := h.want.Networks[0]
+		n.Closed = true
+		h.apply(n)
+	}
+	for _, to := range []netip.Addr{beyond, r.one.address} {
+		c, err := r.a.echo(to, 8, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetReadDeadline(time.Now().Add(soon)); err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1<<16)
+		size, from, err := c.ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := icmp.ParseMessage(1, b[:size]); err != nil || m.Type != ipv4.ICMPTypeDestinationUnreachable || from.String() != "10.0.1.1" {
+			t.Errorf("to %s, %s says %v (%v), and not its router that there is no way", to, from, m, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	r.a.reaches(r.c.address)
+	r.a.reaches(netip.MustParseAddr("10.0.1.1"))
+	if found, err := r.one.Apply(t.Context(), *r.one.want); err != nil || len(found) > 0 {
+		t.Errorf("what is there differs: %v (%v)", found, err)
+	}
+	for _, h := range []*host{r.one, r.two} {
+		n := h.want.Networks[0]
+		n.Closed = false
+		h.apply(n)
+	}
+	r.a.reaches(beyond)
 }
 
 // What connection tracking finds invalid is not translated, so it must not leave.
