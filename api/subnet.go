@@ -15,7 +15,7 @@ type SubnetSpec struct {
 	Network    string       `json:"network" doc:"ID or name of the network."`
 	CIDR       netip.Prefix `json:"cidr" doc:"IPv4 prefix, /8 to /29, or IPv6 prefix, /64." example:"10.0.0.0/24" format:"cidr"`
 	Gateway    netip.Addr   `json:"gateway,omitempty,omitzero" doc:"Default: the first address behind the prefix's own." format:"ip"`
-	DNSServers []netip.Addr `json:"dns_servers,omitempty" doc:"Of the family of the prefix. Given to guests by DHCP (IPv4) and cloud-init. Default: the gateway, which knows the names of the network and asks the host's name servers for others." maxItems:"4"`
+	DNSServers []netip.Addr `json:"dns_servers,omitempty" doc:"Of the family of the prefix. Given to guests by DHCP (IPv4), router advertisements (IPv6) and cloud-init. Default: the gateway, which knows the names of the network and asks the host's name servers for others." maxItems:"4"`
 }
 
 // SubnetStatus is what is seen of a subnet.
@@ -23,7 +23,7 @@ type SubnetStatus struct{ Status }
 
 var subnetKind = kind[Subnet](Kind{
 	Name: KindSubnet, Plural: "subnets", IDPrefix: "sub", Scope: ScopeProject, Immediate: true,
-	Doc:     "A range of addresses in a network, of IPv4 or IPv6. Guests get IPv6 addresses by cloud-init only, and IPv6 does not leave the network.",
+	Doc:     "A range of addresses in a network, of IPv4 or IPv6. Guests get IPv6 addresses by SLAAC or cloud-init, and IPv6 does not leave the network.",
 	States:  []State{StateReady},
 	Columns: []Column{{"NETWORK", "spec.network"}, {"CIDR", "spec.cidr"}, {"GATEWAY", "spec.gateway"}},
 })

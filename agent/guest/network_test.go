@@ -96,13 +96,20 @@ func TestService_onTheNetworkOfAHost(t *testing.T) {
 	})
 	t.Cleanup(func() { driver.Close() })
 
-	d := oneGuest()
+	d := dualStack()
 	addInstance(d, "b", "n", macB, "10.10.0.12")
 	u := agent.Underlay{Address: addr("192.0.2.1"), MTU: 1550}
-	n := network.Network{ID: "net_n", VNI: 1, MTU: u.GuestMTU(0), Subnets: []network.Subnet{{ID: "sub_n", CIDR: prefix("10.10.0.0/24"), Gateway: addr("10.10.0.1")}}}
+	n := network.Network{ID: "net_n", VNI: 1, MTU: u.GuestMTU(0)}
+	for id, s := range d.Networks["net_n"].Subnets {
+		n.Subnets = append(n.Subnets, network.Subnet{ID: id, CIDR: s.CIDR, Gateway: s.Gateway})
+	}
 	for _, id := range []string{"prt_a", "prt_b"} {
 		p := d.Ports[id]
-		n.Ports = append(n.Ports, network.Port{ID: id, MAC: hwOf(p.MAC), Addresses: []netip.Addr{p.Addresses[0].Address}, Local: true, Instance: p.Instance, Hostname: p.Hostname})
+		var addresses []netip.Addr
+		for _, a := range p.Addresses {
+			addresses = append(addresses, a.Address)
+		}
+		n.Ports = append(n.Ports, network.Port{ID: id, MAC: hwOf(p.MAC), Addresses: addresses, Local: true, Instance: p.Instance, Hostname: p.Hostname})
 	}
 	if _, err := driver.Apply(t.Context(), network.Desired{Underlay: u.Address, UnderlayMTU: u.MTU, Networks: []network.Network{n}}); err != nil {
 		t.Fatal(err)
@@ -130,6 +137,7 @@ func TestService_onTheNetworkOfAHost(t *testing.T) {
 			t.Errorf("%s is leased %v (%v)", name, lease, err)
 		}
 	}
+	makesItsOwn(t, a, prefix("fd00:0:0:6::/64"), macA)
 
 	// What the driver takes away is not held by the service.
 	set(t, s, nothing())

@@ -31,12 +31,14 @@ type server struct {
 	log  *slog.Logger
 
 	dhcp     *packet.Conn
+	solicit  *packet.Conn   // router solicitations
 	sink     net.PacketConn // keeps the kernel from answering "port unreachable"
 	listener net.Listener
 	http     *http.Server
 	metadata *metadata
 	callers  callers
 	asked    *throttle[mac] // by DHCP
+	lookedUp *throttle[mac] // by router solicitations
 	names    names
 
 	work sync.WaitGroup
@@ -45,7 +47,7 @@ type server struct {
 
 // openServer opens the sockets in the namespace and serves on them.
 func openServer(ctx context.Context, file string, v *view, t *tokens, f *forwarder, log *slog.Logger) (*server, error) {
-	s := &server{log: log, asked: newThrottle[mac](dhcpRate, dhcpBurst, t.now)}
+	s := &server{log: log, asked: newThrottle[mac](dhcpRate, dhcpBurst, t.now), lookedUp: newThrottle[mac](dhcpRate, dhcpBurst, t.now)}
 	s.view.Store(v)
 	s.names = names{s: s, asked: newThrottle[netip.Addr](dnsRate, dnsBurst, t.now), forward: f, flights: map[netip.Addr]int{}}
 	s.names.callers.view = &s.view
@@ -61,7 +63,8 @@ func openServer(ctx context.Context, file string, v *view, t *tokens, f *forward
 	s.callers.view = &s.view
 	s.metadata = &metadata{&s.view, t, newThrottle[netip.Addr](httpRate, httpBurst, t.now)}
 	s.http = newHTTPServer(s.metadata, &s.callers, log)
-	s.work.Go(s.serveDHCP)
+	s.work.Go(func() { s.servePackets("DHCP", s.dhcp, s.dhcpPacket) })
+	s.work.Go(func() { s.servePackets("router advertising", s.solicit, s.solicitPacket) })
 	s.work.Go(s.serveHTTP)
 	s.work.Go(s.names.serveUDP)
 	s.work.Go(s.names.serveTCP)
@@ -78,6 +81,13 @@ func (s *server) listen(ctx context.Context) (err error) {
 	s.dhcp, err = packet.Listen(&net.Interface{Index: s.at.link}, packet.Datagram, unix.ETH_P_IP, &packet.Config{Filter: filter})
 	if err != nil {
 		return fmt.Errorf("listen for DHCP on %s: %w", network.GatewayLink, err)
+	}
+	if filter, err = solicitFilter(); err != nil {
+		return fmt.Errorf("filter for router solicitations: %w", err)
+	}
+	s.solicit, err = packet.Listen(&net.Interface{Index: s.at.link}, packet.Datagram, unix.ETH_P_IPV6, &packet.Config{Filter: filter})
+	if err != nil {
+		return fmt.Errorf("listen for router solicitations on %s: %w", network.GatewayLink, err)
 	}
 	lc := net.ListenConfig{Control: bindToGateway}
 	s.sink, err = lc.ListenPacket(ctx, "udp4", netip.AddrPortFrom(netip.IPv4Unspecified(), serverPort).String())
@@ -123,27 +133,29 @@ func control(c syscall.RawConn, do func(fd int) error) error {
 // show makes the view what is answered from.
 func (s *server) show(v *view) {
 	s.view.Store(v)
-	s.asked.keep(func(m mac) bool { _, ok := v.byMAC[m]; return ok })
+	here := func(m mac) bool { _, ok := v.byMAC[m]; return ok }
+	s.asked.keep(here)
+	s.lookedUp.keep(here)
 	known := func(a netip.Addr) bool { _, ok := v.byAddr[a]; return ok }
 	s.metadata.asked.keep(known)
 	s.names.asked.keep(known)
 }
 
-// serveDHCP answers until the socket is closed.
-func (s *server) serveDHCP() {
+// servePackets answers until the socket is closed.
+func (s *server) servePackets(what string, c *packet.Conn, answer func([]byte, net.Addr)) {
 	buf := make([]byte, 0x10000)
 	for {
-		n, from, err := s.dhcp.ReadFrom(buf)
+		n, from, err := c.ReadFrom(buf)
 		switch {
 		case err == nil:
-			s.dhcpPacket(buf[:n], from)
+			answer(buf[:n], from)
 		case errors.Is(err, net.ErrClosed):
 			return
 		case errors.Is(err, unix.ENETDOWN):
 			// The link went down; the socket hears again when it comes up.
 		default:
 			s.dead.Store(true)
-			s.log.Error("DHCP has ended; it begins again when the network is applied", "error", err)
+			s.log.Error(what+" has ended; it begins again when the network is applied", "error", err)
 			return
 		}
 	}
@@ -168,6 +180,25 @@ func (s *server) dhcpPacket(p []byte, from net.Addr) {
 	}
 	if err != nil {
 		s.log.Debug("a DHCP answer was lost", "port", n.port.ID, "error", err) // the client asks again
+	}
+}
+
+func (s *server) solicitPacket(p []byte, from net.Addr) {
+	a, ok := from.(*packet.Addr)
+	if !ok || len(a.HardwareAddr) != len(mac{}) || !solicits(p) {
+		return
+	}
+	who := mac(a.HardwareAddr)
+	n, ours := s.view.Load().byMAC[who]
+	if !ours || !s.lookedUp.allow(who) {
+		return
+	}
+	out, err := advertise(n)
+	if err == nil && out != nil {
+		_, err = s.solicit.WriteTo(out, &packet.Addr{HardwareAddr: a.HardwareAddr})
+	}
+	if err != nil {
+		s.log.Debug("a router advertisement was lost", "port", n.port.ID, "error", err) // the guest asks again
 	}
 }
 
@@ -199,6 +230,9 @@ func (s *server) close() {
 func (s *server) closeSockets() {
 	if s.dhcp != nil {
 		_ = s.dhcp.Close()
+	}
+	if s.solicit != nil {
+		_ = s.solicit.Close()
 	}
 	if s.sink != nil {
 		_ = s.sink.Close()
