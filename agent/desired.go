@@ -63,7 +63,15 @@ func whole(d *api.HostDesired) error {
 	if d.Floating == nil {
 		d.Floating = empty.Floating
 	}
+	if d.Groups == nil {
+		d.Groups = empty.Groups
+	}
 	for id, x := range d.Floating {
+		if x.ID != id {
+			return misnamed(id, x.ID)
+		}
+	}
+	for id, x := range d.Groups {
 		if x.ID != id {
 			return misnamed(id, x.ID)
 		}
@@ -130,6 +138,7 @@ func (d *desired) apply(items []api.DesiredItem) (changed map[string]bool, err e
 	d.want.Networks = maps.Clone(d.want.Networks)
 	d.want.Ports = maps.Clone(d.want.Ports)
 	d.want.Floating = maps.Clone(d.want.Floating)
+	d.want.Groups = maps.Clone(d.want.Groups)
 	for _, i := range items {
 		switch i.Op {
 		case "set":
@@ -182,6 +191,8 @@ func (d *desired) delete(i api.DesiredItem, changed map[string]bool) {
 		delete(d.want.Ports, i.ID)
 	case api.KindFloatingIP:
 		delete(d.want.Floating, i.ID)
+	case api.KindSecurityGroup:
+		delete(d.want.Groups, i.ID)
 	}
 }
 
@@ -202,6 +213,7 @@ func (d *desired) sync(revision int64, changed map[string]bool) error {
 		maps.DeleteFunc(d.want.Networks, func(id string, _ api.HostNetwork) bool { return !d.said[api.KindNetwork+"/"+id] })
 		maps.DeleteFunc(d.want.Ports, func(id string, _ api.HostPort) bool { return !d.said[api.KindPort+"/"+id] })
 		maps.DeleteFunc(d.want.Floating, func(id string, _ api.HostFloating) bool { return !d.said[api.KindFloatingIP+"/"+id] })
+		maps.DeleteFunc(d.want.Groups, func(id string, _ api.HostGroup) bool { return !d.said[api.KindSecurityGroup+"/"+id] })
 		d.said = nil
 	}
 	d.want.Revision = revision

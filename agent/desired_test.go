@@ -50,6 +50,7 @@ func TestDesired_followsTheStream(t *testing.T) {
 	first := testDesired(testInstance("ins_a"), testInstance("ins_b"))
 	first.Floating["fip_a"] = api.HostFloating{ID: "fip_a", Port: "prt_ins_a"}
 	first.Floating["fip_b"] = api.HostFloating{ID: "fip_b", Port: "prt_ins_b"}
+	first.Groups["sgr_a"], first.Groups["sgr_b"] = api.HostGroup{ID: "sgr_a"}, api.HostGroup{ID: "sgr_b"}
 	if c := say(all(first)...); !c["ins_a"] || !c["ins_b"] || !d.synced || digest(d.want) != digest(first) {
 		t.Errorf("changed %v, synced %t, %+v", c, d.synced, d.want)
 	}
@@ -57,11 +58,11 @@ func TestDesired_followsTheStream(t *testing.T) {
 	if c := say(all(first)...); len(c) != 0 {
 		t.Errorf("the same again changed %v", c)
 	}
-	say(api.DesiredItem{Op: "delete", Kind: api.KindInstance, ID: "ins_b"}, api.DesiredItem{Op: "delete", Kind: api.KindPort, ID: "prt_ins_b"}, api.DesiredItem{Op: "delete", Kind: api.KindFloatingIP, ID: "fip_b"})
+	say(api.DesiredItem{Op: "delete", Kind: api.KindInstance, ID: "ins_b"}, api.DesiredItem{Op: "delete", Kind: api.KindPort, ID: "prt_ins_b"}, api.DesiredItem{Op: "delete", Kind: api.KindFloatingIP, ID: "fip_b"}, api.DesiredItem{Op: "delete", Kind: api.KindSecurityGroup, ID: "sgr_b"})
 	if digest(before) != digest(first) {
 		t.Error("a value that was handed out has changed")
 	}
-	if len(d.want.Instances) != 1 || len(d.want.Ports) != 1 || len(d.want.Floating) != 1 {
+	if len(d.want.Instances) != 1 || len(d.want.Ports) != 1 || len(d.want.Floating) != 1 || len(d.want.Groups) != 1 {
 		t.Errorf("after the delete: %+v", d.want)
 	}
 	d.restart()
@@ -70,7 +71,7 @@ func TestDesired_followsTheStream(t *testing.T) {
 		t.Error("something was dropped before all was said")
 	}
 	say(api.DesiredItem{Op: "synced", Revision: 9})
-	if len(d.want.Instances)+len(d.want.Ports)+len(d.want.Floating)+len(d.want.Networks) != 0 || d.want.Revision != 9 {
+	if len(d.want.Instances)+len(d.want.Ports)+len(d.want.Floating)+len(d.want.Groups)+len(d.want.Networks) != 0 || d.want.Revision != 9 {
 		t.Errorf("what was not said is kept: %+v", d.want)
 	}
 }

@@ -11,11 +11,12 @@ type HostDesired struct {
 	Networks  map[string]HostNetwork  `json:"networks"`
 	Ports     map[string]HostPort     `json:"ports"`
 	Floating  map[string]HostFloating `json:"floating,omitempty"`
+	Groups    map[string]HostGroup    `json:"groups,omitempty"`
 }
 
 // NewHostDesired returns one of which nothing is wanted.
 func NewHostDesired() HostDesired {
-	return HostDesired{Instances: map[string]HostInstance{}, Networks: map[string]HostNetwork{}, Ports: map[string]HostPort{}, Floating: map[string]HostFloating{}}
+	return HostDesired{Instances: map[string]HostInstance{}, Networks: map[string]HostNetwork{}, Ports: map[string]HostPort{}, Floating: map[string]HostFloating{}, Groups: map[string]HostGroup{}}
 }
 
 // HostInstance is an instance placed on the host, with all that it needs.
@@ -99,6 +100,7 @@ type HostPort struct {
 	Hostname  string        `json:"hostname"` // of the instance
 	MAC       string        `json:"mac"`
 	Addresses []PortAddress `json:"addresses"`
+	Groups    []string      `json:"groups,omitempty"`  // IDs of its security groups
 	Local     bool          `json:"local,omitempty"`   // on this host
 	Underlay  netip.Addr    `json:"underlay,omitzero"` // address of the host where it is
 	// Incoming: its instance is to come to this host. It has a tap here already,
@@ -120,12 +122,19 @@ type HostFloating struct {
 	Inside  netip.Addr `json:"inside"` // which address of the port
 }
 
+// HostGroup is a security group of a port on the host, or on its way to it. Of
+// those that its rules name, the host knows which ports have them, and no more.
+type HostGroup struct {
+	ID    string         `json:"id"`
+	Rules []SecurityRule `json:"rules,omitempty"`
+}
+
 // DesiredItem is one difference in a HostDesired, as the stream sends it. The
 // first items after connecting say all; "synced" ends them, after which the
 // agent drops what was not said.
 type DesiredItem struct {
 	Op       string        `json:"op" enum:"set,delete,synced"`
-	Kind     string        `json:"kind,omitempty" enum:"host,instance,network,port,floating-ip"`
+	Kind     string        `json:"kind,omitempty" enum:"host,instance,network,security-group,port,floating-ip"`
 	ID       string        `json:"id,omitempty"`
 	Revision int64         `json:"revision,omitempty"` // with synced: all up to here is said
 	Host     *HostSpec     `json:"host,omitempty"`
@@ -133,6 +142,7 @@ type DesiredItem struct {
 	Network  *HostNetwork  `json:"network,omitempty"`
 	Port     *HostPort     `json:"port,omitempty"`
 	Floating *HostFloating `json:"floating,omitempty"`
+	Group    *HostGroup    `json:"group,omitempty"`
 }
 
 // Set puts what an item says where it belongs; false when the item is not whole.
@@ -148,6 +158,8 @@ func (d *HostDesired) Set(i DesiredItem) bool {
 		d.Ports[i.ID] = *i.Port
 	case i.Floating != nil && i.Floating.ID == i.ID:
 		d.Floating[i.ID] = *i.Floating
+	case i.Group != nil && i.Group.ID == i.ID:
+		d.Groups[i.ID] = *i.Group
 	default:
 		return false
 	}

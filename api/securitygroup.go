@@ -62,7 +62,7 @@ const (
 
 var securityGroupKind = kind[SecurityGroup](Kind{
 	Name: KindSecurityGroup, Plural: "security-groups", IDPrefix: "sgr", Scope: ScopeProject, Immediate: true,
-	Doc:     "What the ports in it may send and be sent; hosts do not enforce it yet.",
+	Doc:     "What the ports in it may send and be sent, beside what answers that.",
 	States:  []State{StateReady},
 	Columns: []Column{{"DESCRIPTION", "spec.description"}},
 })

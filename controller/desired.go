@@ -2,6 +2,7 @@ package controller
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/cairn-cloud/cairn/api"
 )
@@ -9,22 +10,30 @@ import (
 // item names one thing in a host's desired state.
 type item struct{ kind, id string }
 
-// localNetworks are the networks that have a port of an instance placed on the
-// host. The cost grows with what is on the host, not with the cloud.
-func localNetworks(v api.View, host string) map[string]bool {
-	nets := map[string]bool{}
+// surroundings are what a host has to know besides its instances: the networks
+// and the security groups of their ports.
+type surroundings struct{ nets, groups map[string]bool }
+
+// surroundingsOf costs what is on the host, whatever is in the cloud.
+func surroundingsOf(v api.View, host string) surroundings {
+	s := surroundings{nets: map[string]bool{}, groups: map[string]bool{}}
 	for o := range v.Referrers(api.KindInstance, api.KindHost, host) {
 		for r := range v.Referrers(api.KindPort, api.KindInstance, o.GetMeta().ID) {
-			if p, ok := r.(*api.Port); ok {
-				nets[p.Spec.Network] = true
+			p, ok := r.(*api.Port)
+			if !ok {
+				continue
+			}
+			s.nets[p.Spec.Network] = true
+			for _, g := range p.Spec.SecurityGroups {
+				s.groups[g] = true
 			}
 		}
 	}
-	return nets
+	return s
 }
 
 // everything names all that can be in the desired state of a host.
-func everything(v api.View, host string, nets map[string]bool) []item {
+func everything(v api.View, host string, around surroundings) []item {
 	all := []item{{api.KindHost, host}}
 	for o := range v.Referrers(api.KindInstance, api.KindHost, host) {
 		all = append(all, item{api.KindInstance, o.GetMeta().ID})
@@ -32,8 +41,11 @@ func everything(v api.View, host string, nets map[string]bool) []item {
 			all = append(all, item{api.KindFloatingIP, f.ID})
 		}
 	}
-	for n := range nets {
+	for n := range around.nets {
 		all = append(all, networkItems(v, n)...)
+	}
+	for g := range around.groups {
+		all = append(all, item{api.KindSecurityGroup, g})
 	}
 	return all
 }
@@ -48,7 +60,7 @@ func networkItems(v api.View, network string) []item {
 }
 
 // desiredItem is what the host is to have under that name, or nil.
-func desiredItem(v api.View, host string, nets map[string]bool, at item) *api.DesiredItem {
+func desiredItem(v api.View, host string, around surroundings, at item) *api.DesiredItem {
 	d := &api.DesiredItem{Op: "set", Kind: at.kind, ID: at.id}
 	switch at.kind {
 	case api.KindHost:
@@ -61,15 +73,19 @@ func desiredItem(v api.View, host string, nets map[string]bool, at item) *api.De
 	case api.KindInstance:
 		d.Instance = hostInstance(v, host, at.id)
 	case api.KindNetwork:
-		if nets[at.id] {
+		if around.nets[at.id] {
 			d.Network = hostNetwork(v, at.id)
 		}
 	case api.KindPort:
-		d.Port = hostPort(v, host, nets, at.id)
+		d.Port = hostPort(v, host, around.nets, at.id)
 	case api.KindFloatingIP:
 		d.Floating = hostFloating(v, host, at.id)
+	case api.KindSecurityGroup:
+		if around.groups[at.id] {
+			d.Group = hostGroup(v, at.id)
+		}
 	}
-	if d.Host == nil && d.Instance == nil && d.Network == nil && d.Port == nil && d.Floating == nil {
+	if d.Host == nil && d.Instance == nil && d.Network == nil && d.Port == nil && d.Floating == nil && d.Group == nil {
 		return nil
 	}
 	return d
@@ -159,7 +175,7 @@ func hostPort(v api.View, host string, nets map[string]bool, id string) *api.Hos
 	if i == nil || i.Placement.Host == "" {
 		return nil
 	}
-	h := &api.HostPort{ID: id, Network: p.Spec.Network, Instance: i.ID, Hostname: i.Name, MAC: p.Spec.MAC, Addresses: p.Spec.Addresses, Local: i.Placement.Host == host}
+	h := &api.HostPort{ID: id, Network: p.Spec.Network, Instance: i.ID, Hostname: i.Name, MAC: p.Spec.MAC, Addresses: p.Spec.Addresses, Groups: p.Spec.SecurityGroups, Local: i.Placement.Host == host}
 	if h.Local {
 		h.Generation = p.Generation
 	}
@@ -171,6 +187,18 @@ func hostPort(v api.View, host string, nets map[string]bool, id string) *api.Hos
 		if at := get[*api.Host](v, api.KindHost, t.Host); at != nil {
 			h.Also, _ = netip.ParseAddr(at.Status.Address)
 		}
+	}
+	return h
+}
+
+func hostGroup(v api.View, id string) *api.HostGroup {
+	g := get[*api.SecurityGroup](v, api.KindSecurityGroup, id)
+	if g == nil {
+		return nil
+	}
+	h := &api.HostGroup{ID: id, Rules: slices.Clone(g.Spec.Rules)}
+	for i := range h.Rules {
+		h.Rules[i].Description = "" // for people
 	}
 	return h
 }

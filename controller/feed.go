@@ -12,7 +12,7 @@ import (
 func (f *feeds) open(host string) *feed {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := &feed{host: host, woken: make(chan struct{}, 1), dirty: map[item]bool{}, all: true, nets: map[string]bool{}}
+	s := &feed{host: host, woken: make(chan struct{}, 1), dirty: map[item]bool{}, all: true}
 	subscribe(f.byHost, host, s)
 	return s
 }
@@ -21,8 +21,11 @@ func (f *feeds) closeFeed(s *feed) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	unsubscribe(f.byHost, s.host, s)
-	for n := range s.nets {
+	for n := range s.around.nets {
 		unsubscribe(f.byNet, n, s)
+	}
+	for g := range s.around.groups {
+		unsubscribe(f.byGroup, g, s)
 	}
 }
 
@@ -53,11 +56,12 @@ func (f *feeds) next(ctx context.Context, s *feed, sent *told, first bool) ([]ap
 	if v.Get(api.KindHost, s.host) == nil {
 		return nil, api.NotFound(api.KindHost, s.host)
 	}
-	nets := localNetworks(v, s.host)
-	came, went := f.subscribeTo(s, nets)
-	if len(came)+len(went) > 0 {
-		// Changes of a network that came are heard of from here on, so what a newer
-		// view shows, together with them, is all.
+	around := surroundingsOf(v, s.host)
+	came, went, groups := f.subscribeTo(s, around)
+	add(dirty, groups)
+	if len(came)+len(went)+len(groups) > 0 {
+		// Changes of what came are heard of from here on, so what a newer view shows,
+		// together with them, is all.
 		if v, err = f.store.View(ctx, v.Revision()); err != nil {
 			return nil, err
 		}
@@ -70,10 +74,10 @@ func (f *feeds) next(ctx context.Context, s *feed, sent *told, first bool) ([]ap
 		}
 	}
 	if all {
-		add(dirty, everything(v, s.host, nets))
+		add(dirty, everything(v, s.host, around))
 		sent.all(dirty)
 	}
-	items := difference(v, s.host, nets, dirty, sent)
+	items := difference(v, s.host, around, dirty, sent)
 	for _, n := range went {
 		sent.forget(n)
 	}
@@ -97,34 +101,45 @@ func (f *feeds) take(s *feed) (dirty map[item]bool, all, tell bool) {
 	return dirty, all, tell
 }
 
-// subscribeTo makes the stream hear of the networks that its host is in.
-func (f *feeds) subscribeTo(s *feed, nets map[string]bool) (came, went []string) {
+// subscribeTo makes the stream hear of what is around its host, and returns the
+// networks that came and went, and the groups that did either.
+func (f *feeds) subscribeTo(s *feed, around surroundings) (came, went []string, groups []item) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for n := range nets {
-		if !s.nets[n] {
-			came = append(came, n)
-			subscribe(f.byNet, n, s)
+	came, went = resubscribe(f.byNet, s, s.around.nets, around.nets)
+	in, out := resubscribe(f.byGroup, s, s.around.groups, around.groups)
+	for _, g := range append(in, out...) {
+		groups = append(groups, item{api.KindSecurityGroup, g})
+	}
+	s.around = around
+	return came, went, groups
+}
+
+// resubscribe makes a stream hear of other things of a kind, and returns how they differ.
+func resubscribe(m map[string]map[*feed]bool, s *feed, was, now map[string]bool) (came, went []string) {
+	for id := range now {
+		if !was[id] {
+			came = append(came, id)
+			subscribe(m, id, s)
 		}
 	}
-	for n := range s.nets {
-		if !nets[n] {
-			went = append(went, n)
-			unsubscribe(f.byNet, n, s)
+	for id := range was {
+		if !now[id] {
+			went = append(went, id)
+			unsubscribe(m, id, s)
 		}
 	}
-	s.nets = nets
 	return came, went
 }
 
 // order in which a host is told: what is needed first.
-var itemOrder = map[string]int{api.KindHost: 0, api.KindNetwork: 1, api.KindPort: 2, api.KindFloatingIP: 3, api.KindInstance: 4}
+var itemOrder = map[string]int{api.KindHost: 0, api.KindNetwork: 1, api.KindSecurityGroup: 2, api.KindPort: 3, api.KindFloatingIP: 4, api.KindInstance: 5}
 
 // difference compares what is dirty with what was sent, and notes it as sent.
-func difference(v api.View, host string, nets map[string]bool, dirty map[item]bool, sent *told) []api.DesiredItem {
+func difference(v api.View, host string, around surroundings, dirty map[item]bool, sent *told) []api.DesiredItem {
 	var items []api.DesiredItem
 	for at := range dirty {
-		want := desiredItem(v, host, nets, at)
+		want := desiredItem(v, host, around, at)
 		switch {
 		case !sent.tell(at, want):
 		case want == nil:

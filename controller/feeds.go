@@ -23,6 +23,7 @@ type feeds struct {
 	mu      sync.Mutex
 	byHost  map[string]map[*feed]bool
 	byNet   map[string]map[*feed]bool
+	byGroup map[string]map[*feed]bool
 	stamps  map[string]stamp  // instances and ports as last seen, to tell a status from a change
 	address map[string]string // of hosts
 	lives   map[string]int64  // of hosts
@@ -57,11 +58,12 @@ type feed struct {
 	dirty map[item]bool
 	all   bool // everything may have changed
 	tell  bool // also that nothing has
-	nets  map[string]bool
+
+	around surroundings // that it hears of
 }
 
 func newFeeds(s store.Store, log *slog.Logger) *feeds {
-	return &feeds{store: s, log: log, byHost: map[string]map[*feed]bool{}, byNet: map[string]map[*feed]bool{}, stamps: map[string]stamp{}, address: map[string]string{}, lives: map[string]int64{}}
+	return &feeds{store: s, log: log, byHost: map[string]map[*feed]bool{}, byNet: map[string]map[*feed]bool{}, byGroup: map[string]map[*feed]bool{}, stamps: map[string]stamp{}, address: map[string]string{}, lives: map[string]int64{}}
 }
 
 // run follows the store until ctx ends.
@@ -110,6 +112,8 @@ func (f *feeds) see(v api.View, e api.WatchEvent) {
 		f.dirtyNet(o.ID, item{api.KindNetwork, o.ID})
 	case *api.Subnet:
 		f.dirtyNet(o.Spec.Network, item{api.KindNetwork, o.Spec.Network})
+	case *api.SecurityGroup:
+		markDirty(f.byGroup[o.ID], item{api.KindSecurityGroup, o.ID})
 	case *api.Image:
 		f.dirtyUsers(v, api.KindImage, o.ID)
 	case *api.SSHKey:

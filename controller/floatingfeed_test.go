@@ -25,7 +25,7 @@ func TestDesired_floatingIPsFollowTheirPort(t *testing.T) {
 	know, streams := map[string]wanted{}, map[string]<-chan []api.DesiredItem{}
 	for _, h := range hosts {
 		know[h], streams[h] = wanted{}, c.follow(h)
-		for len(know[h]) < 6 { // host, network, three ports, instance
+		for len(know[h]) < 7 { // host, network, group, three ports, instance
 			know[h].apply(c.next(streams[h], "the map"))
 		}
 	}
@@ -89,7 +89,7 @@ func TestDesired_bothHostsOfAMoveHaveTheFloatingIP(t *testing.T) {
 			if hostFloating(m.view(), h, f.ID) != nil {
 				out = append(out, h)
 			}
-			named := slices.ContainsFunc(everything(m.view(), h, localNetworks(m.view(), h)), func(at item) bool { return at.kind == api.KindFloatingIP })
+			named := slices.ContainsFunc(everything(m.view(), h, surroundingsOf(m.view(), h)), func(at item) bool { return at.kind == api.KindFloatingIP })
 			if named != (hostFloating(m.view(), h, f.ID) != nil) {
 				t.Errorf("of all that host %s may have, it is named: %v", h, named)
 			}

@@ -272,7 +272,7 @@ func TestDesired_eachHostIsToldWhatItNeedsAndNothingElse(t *testing.T) {
 	other := map[string]string{h1: h2, h2: h1}
 	for h, i := range at {
 		theirs := at[other[h]]
-		until(h, "the map of the network", func(w wanted) bool { return len(w) == 5 }) // host, network, two ports, instance
+		until(h, "the map of the network", func(w wanted) bool { return len(w) == 6 }) // host, network, group, two ports, instance
 		got := know[h]["instance "+i.ID].Instance
 		if got == nil || got.Epoch != 1 || got.Image.SHA256 == "" || !reflect.DeepEqual(got.Ports, []string{i.Spec.NICs[0].Port}) {
 			t.Errorf("the instance is %+v", got)
@@ -307,7 +307,7 @@ func TestDesired_eachHostIsToldWhatItNeedsAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(host, "an empty host", func(w wanted) bool { return len(w) == 1 })
-	until(other[host], "the port's end", func(w wanted) bool { return len(w) == 4 })
+	until(other[host], "the port's end", func(w wanted) bool { return len(w) == 5 })
 	for h, w := range know {
 		fresh := wanted{}
 		s := c.follow(h)
@@ -330,7 +330,7 @@ func TestDesired_statusReportsWakeNobody(t *testing.T) {
 	c.until("it is placed", func(v api.View) bool { return placed(v.Get(api.KindInstance, i.ID)) })
 	s := c.follow(h)
 	w := wanted{}
-	for len(w) < 4 {
+	for len(w) < 5 {
 		w.apply(c.next(s, "all of it"))
 	}
 	if err := c.report(h, i.ID, 1, api.StateRunning); err != nil {
@@ -371,7 +371,7 @@ func TestDesired_aNewPortCostsTheSameHoweverManyThereAre(t *testing.T) {
 	}
 	placedOn("anchor", h2)
 	s, w := c.follow(h2), wanted{}
-	for len(w) < 4 {
+	for len(w) < 5 {
 		w.apply(c.next(s, "all of it"))
 	}
 	// told is what h2 is sent of a port that comes to h1: how many items, and bytes.

@@ -57,9 +57,9 @@ func hostsOfTrace(v api.View) network.Hosts {
 // wholeDesired is all of a host's desired state.
 func wholeDesired(v api.View, host string) api.HostDesired {
 	d := api.NewHostDesired()
-	nets := localNetworks(v, host)
-	for _, at := range everything(v, host, nets) {
-		if i := desiredItem(v, host, nets, at); i != nil {
+	around := surroundingsOf(v, host)
+	for _, at := range everything(v, host, around) {
+		if i := desiredItem(v, host, around, at); i != nil {
 			d.Set(*i)
 		}
 	}

@@ -19,7 +19,10 @@ const vxlanOverhead = 20 + 8 + 8 + 14
 // host's network is to be. mtu is of the interface that holds the underlay address. A port that cannot be understood is left
 // out and named in the error; the rest holds.
 func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, error) {
-	d := Desired{Underlay: underlay, UnderlayMTU: mtu}
+	d := Desired{Underlay: underlay, UnderlayMTU: mtu, Groups: map[string]SecurityGroup{}}
+	for id, g := range want.Groups {
+		d.Groups[id] = securityGroup(g)
+	}
 	ports := map[string][]Port{}
 	var bad []string
 	for _, p := range want.Ports {
@@ -28,7 +31,7 @@ func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, erro
 			bad = append(bad, p.ID)
 			continue
 		}
-		q := Port{ID: p.ID, MAC: mac, Local: p.Local, Also: p.Also, Instance: p.Instance, Hostname: p.Hostname}
+		q := Port{ID: p.ID, MAC: mac, Local: p.Local, Also: p.Also, Instance: p.Instance, Hostname: p.Hostname, Groups: p.Groups}
 		for _, a := range p.Addresses {
 			q.Addresses = append(q.Addresses, a.Address)
 		}
@@ -71,6 +74,26 @@ func subnets(n api.HostNetwork) []Subnet {
 		out = append(out, Subnet{ID: id, CIDR: s.CIDR, Gateway: s.Gateway, DNSServers: s.DNSServers})
 	}
 	slices.SortFunc(out, func(a, b Subnet) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+func securityGroup(g api.HostGroup) (out SecurityGroup) {
+	for _, r := range g.Rules {
+		x := SecurityRule{Egress: r.Direction == api.Egress, Protocols: AllProtocols, Details: AllDetails, CIDR: r.CIDR, Group: r.Group}
+		if n, one := r.ProtocolNumber(); one {
+			x.Protocols = Range{uint16(n), uint16(n)}
+		}
+		switch {
+		case r.Ports != nil:
+			x.Details = Range{uint16(r.Ports.First), uint16(r.Ports.Last)}
+		case r.ICMPType != nil && r.ICMPCode != nil:
+			d := uint16(*r.ICMPType<<8 | *r.ICMPCode)
+			x.Details = Range{d, d}
+		case r.ICMPType != nil:
+			x.Details = Range{uint16(*r.ICMPType << 8), uint16(*r.ICMPType<<8 | 0xff)}
+		}
+		out.Rules = append(out.Rules, x)
+	}
 	return out
 }
 

@@ -126,9 +126,11 @@ func (d *differences) entry(op Op) {
 	case RemoveTable:
 		d.tell(o.Of, "", tableField(o.TableKey), there, Absent)
 	case AddElements:
-		d.tell(o.Of, "", fmt.Sprintf("set %s of %s", o.Set, tableField(o.TableKey)), "without "+some(o.Elements), "with")
+		d.tell(o.Of, "", fmt.Sprintf("set %s of %s", o.Set.Name, tableField(o.TableKey)), "without "+some(o.Elements), "with")
 	case RemoveElements:
-		d.tell(o.Of, "", fmt.Sprintf("set %s of %s", o.Set, tableField(o.TableKey)), "with "+some(o.Elements), "without")
+		d.tell(o.Of, "", fmt.Sprintf("set %s of %s", o.Set.Name, tableField(o.TableKey)), "with "+some(o.Elements), "without")
+	case ReplaceElements:
+		d.tell(o.Of, "", fmt.Sprintf("set %s of %s", o.Set.Name, tableField(o.TableKey)), "with "+some(o.Gone), "with "+some(o.New))
 	}
 }
 
@@ -167,4 +169,5 @@ func (d *differences) link(o PutLink) {
 	field("flood", have.Port.Flood, w.Port.Flood)
 	field("snooping", have.Snooping, w.Snooping)
 	field("group addresses", have.Group, w.Group)
+	field("filtered", have.Filtered, w.Filtered)
 }

@@ -11,10 +11,14 @@ import (
 // the rules behind.
 type seen struct {
 	fields map[Field]string // in nft's syntax; the packet has no others
-	state  string           // of its connection: "new", "established", "related" or "untracked"
+	state  string           // of its connection: "new", "established", "related" or untracked
 	sets   map[string]Set   // of the table whose rules are asked
 	dnat   bool             // its destination was translated
-	source string           // what its source is translated to: an address, or masqueraded
+	mark   uint32
+	conn   uint32 // its connection's mark
+
+	priority uint32
+	source   string // what its source is translated to: an address, or masqueraded
 }
 
 // masqueraded: the source becomes the address of the link that the packet leaves by.
@@ -80,6 +84,9 @@ func (t Table) ask(c Chain, p *seen) judgement {
 			default:
 				continue
 			}
+			if j.verdict == returned {
+				return judgement{}
+			}
 			if j.verdict != "" {
 				return j
 			}
@@ -103,19 +110,91 @@ func (m Match) holds(p *seen) bool {
 }
 
 func (s InSet) holds(p *seen) bool {
-	key := make([]string, len(s.Fields))
-	for i, f := range s.Fields {
+	key, ok := p.key(s.Fields)
+	return ok && p.sets[s.Set].has(key) != s.Not
+}
+
+// key is what a packet has in these fields.
+func (p *seen) key(fields []Field) (key []string, ok bool) {
+	for _, f := range fields {
 		v, ok := p.fields[f]
+		if f == PacketMark || f == Priority {
+			v, ok = f.number(*p.bits(f)), true
+		}
 		if !ok {
-			return false
+			return nil, false
 		}
 		if f == InLink || f == OutLink {
 			v = `"` + v + `"`
 		}
-		key[i] = v
+		key = append(key, v)
 	}
-	return p.sets[s.Set].has(key) != s.Not
+	return key, true
 }
+
+// lookup finds what a map has for fields.
+func (p *seen) lookup(m string, by []Field) (value string, ok bool) {
+	key, ok := p.key(by)
+	if !ok {
+		return "", false
+	}
+	at := strings.Join(key, " . ")
+	for e := range p.sets[m].Elements {
+		if k, v, _ := strings.Cut(e, " : "); k == at {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// bits is a mark of the packet or of its connection, or the priority; nil: it has none.
+func (p *seen) bits(f Field) *uint32 {
+	switch {
+	case f == PacketMark:
+		return &p.mark
+	case f == Priority:
+		return &p.priority
+	case p.state == untracked:
+		return nil
+	default:
+		return &p.conn
+	}
+}
+
+func (b Bits) holds(p *seen) bool {
+	at := p.bits(b.Field)
+	return at != nil && (*at&b.Mask == b.Value) != b.Not
+}
+
+func (b SetBits) holds(p *seen) bool {
+	if at := p.bits(b.Field); at != nil {
+		*at = *at&^b.Mask | b.Value
+	}
+	return true
+}
+
+func (s SetFrom) holds(p *seen) bool {
+	v, ok := p.lookup(s.Map, s.By)
+	if at := p.bits(s.Field); ok && at != nil && s.Field != ConnZone {
+		*at = number(v)
+	}
+	return ok
+}
+
+// number reads what Field.number writes.
+func number(s string) uint32 {
+	high, low, two := strings.Cut(s, ":")
+	if !two {
+		n, _ := strconv.ParseUint(s, 0, 32)
+		return uint32(n)
+	}
+	h, _ := strconv.ParseUint(high, 16, 16)
+	l, _ := strconv.ParseUint(low, 16, 16)
+	return uint32(h<<16 | l)
+}
+
+// untracked is the state of a packet that has no connection.
+const untracked = "untracked"
 
 func (c CTState) holds(p *seen) bool { return slices.Contains(strings.Split(string(c), ","), p.state) }
 func (Verdict) holds(*seen) bool     { return true }
@@ -127,26 +206,22 @@ func (c CTStatus) holds(p *seen) bool  { return c == "dnat" && p.dnat }
 
 // holds translates: the destination at once, for it is before routing.
 func (n NAT) holds(p *seen) bool {
-	have, ok := p.fields[n.By]
-	if !ok {
-		return false
+	v, ok := p.lookup(n.Map, []Field{n.By})
+	switch {
+	case !ok:
+	case n.What == "dnat":
+		p.fields[IPDest], p.dnat = v, true
+	default:
+		p.source = v
 	}
-	for e := range p.sets[n.Map].Elements {
-		k, v, _ := strings.Cut(e, " : ")
-		switch {
-		case k != have:
-		case n.What == "dnat":
-			p.fields[IPDest], p.dnat = v, true
-			return true
-		default:
-			p.source = v
-			return true
-		}
-	}
-	return false
+	return ok
 }
 
-func (NoTrack) holds(p *seen) bool { p.state = "untracked"; return true }
+func (NoTrack) holds(p *seen) bool {
+	p.state = untracked
+	delete(p.fields, ConnWay)
+	return true
+}
 
 func (m SetEtherSource) holds(p *seen) bool {
 	p.fields[EtherSource] = MAC(m).String()

@@ -3,6 +3,7 @@ package network
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // layout is what a Desired comes to: the wanted state, and what of it belongs
@@ -12,6 +13,8 @@ type layout struct {
 	tables   map[string]map[TableKey]Table // by namespace, "" for the host
 	networks map[string]uint32             // of taps
 	public   map[netip.Addr]uint32         // of public addresses
+	zones    map[uint32]uint16             // by VNI
+	asked    map[string]bool               // numbers of identities of ports that are here
 }
 
 // lay works out the state that is wanted.
@@ -21,15 +24,18 @@ func lay(want Desired, have Observed) layout {
 		tables:   map[string]map[TableKey]Table{"": {}},
 		networks: map[string]uint32{},
 		public:   map[netip.Addr]uint32{},
+		asked:    map[string]bool{},
 	}
 	if len(want.Networks) == 0 {
 		return l
 	}
-	macs, ports, ports6, hosts, ours := map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}
+	guard := guardElements{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	hosts, ours := map[string]bool{}, map[string]bool{}
 	out := outside{layout: l, link: uplinkOf(want, have), underlay: want.Underlay, cables: map[string]bool{}}
 	ways := allocateTransits(want.Networks, have)
 	for _, n := range want.Networks {
 		l.network(n, want.Underlay)
+		guard.router(n.VNI, l.Routers[Namespace(n.VNI)])
 		in, back := map[string]bool{}, map[string]bool{}
 		if t, ok := ways[n.VNI]; ok {
 			l.uplink(n, t)
@@ -49,12 +55,12 @@ func lay(want Desired, have Observed) layout {
 			if ok && (p.Local || p.Tap) {
 				l.tap(n, p)
 				pair := `"` + Tap(p.ID) + `" . ` + m.String()
-				macs[pair] = true
+				guard.macs[pair] = true
 				for _, a := range withLinkLocal(p) {
 					if a.Is4() {
-						ports[pair+" . "+a.String()] = true
+						guard.ports[pair+" . "+a.String()] = true
 					} else {
-						ports6[pair+" . "+a.String()] = true
+						guard.ports6[pair+" . "+a.String()] = true
 					}
 				}
 			}
@@ -66,10 +72,30 @@ func lay(want Desired, have Observed) layout {
 	if have.ForwardingWasOff || have.Host.Settings[forwarding] == "0" {
 		ours[elementForwarding] = true
 	}
-	l.table("", guardTable(want.Underlay, macs, ports, ports6))
-	l.table("", hostTable(want.Underlay, hostElements{hosts: hosts, ours: ours, were: out.settings(have), public: out.cables}))
+	l.zones = allocateZones(want.Networks, have)
+	c := consentsOf(want, l.zones, allocateNumbers(want.Networks, have))
+	for e := range c.elements[mapLocal] {
+		_, n, _ := strings.Cut(e, " : ")
+		l.asked[n] = true
+	}
+	l.table("", guardTable(want.Underlay, guard))
+	l.table("", hostTable(want.Underlay, hostElements{hosts: hosts, ours: ours, were: out.settings(have), public: out.cables, consents: c}))
 	l.Host.Settings[forwarding] = "1"
 	return l
+}
+
+// router lays down the addresses of a network's router, by its cable.
+func (g guardElements) router(vni uint32, router Space) {
+	for k := range router.Addresses {
+		if k.Link != GatewayLink {
+			continue
+		}
+		set := g.routers6
+		if k.Address.Addr().Is4() {
+			set = g.routers4
+		}
+		set[`"`+GatewayCable(vni)+`" . `+k.Address.Addr().String()] = true
+	}
 }
 
 // usable tells whether a port can be had, and leaves it the addresses that it can
@@ -145,7 +171,7 @@ func (l layout) link(namespace string, k Link) {
 // network lays out what a network has whatever its ports are.
 func (l layout) network(n Network, underlay netip.Addr) {
 	bridge, cable, router := Bridge(n.VNI), GatewayCable(n.VNI), Namespace(n.VNI)
-	l.link("", Link{Name: bridge, Kind: KindBridge, MTU: n.MTU, Group: groupForward})
+	l.link("", Link{Name: bridge, Kind: KindBridge, MTU: n.MTU, Group: groupForward, Filtered: true})
 	leaving := slices.ContainsFunc(n.Ports, func(p Port) bool { return p.Leaving })
 	l.link("", Link{Name: VXLAN(n.VNI), Kind: KindVXLAN, MTU: n.MTU, Bridge: bridge, Port: BridgePort{Hairpin: leaving}, Tunnel: TunnelDevice(n.VNI, underlay)})
 	l.link("", Link{Name: cable, Kind: KindCable, MTU: n.MTU, Bridge: bridge, Peer: PeerIn(router, GatewayLink)})

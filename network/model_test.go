@@ -40,7 +40,7 @@ func (m *model) do(op Op) error {
 	if off, known := ForwardingWasOff(m.Host); known { // else the agent remembers
 		m.ForwardingWasOff = off
 	}
-	m.Were = WereAfter(m.Were, op)
+	m.Were, m.Unjudged = WereAfter(m.Were, op), UnjudgedAfter(m.Unjudged, op)
 	if were, known := Were(m.Host); known && !maps.Equal(were, m.Were) {
 		return fmt.Errorf("%s: what is written of the uplink is %v, and what is known %v", op, were, m.Were)
 	}
@@ -121,7 +121,7 @@ func (m *model) say(op Op) error {
 		if !s.Proxies[o.NeighbourKey] {
 			return fmt.Errorf("nobody answers for %s", o.Address)
 		}
-	case ForgetConnections:
+	case ForgetConnections, EndConnections:
 	case AddAddress:
 		s.Addresses[o.AddressKey] = true
 		return errors.Join(need(o.Link), speaks(s, o.Link, o.Address.Addr()))
@@ -171,21 +171,52 @@ func (m *model) rules(op Op, s Space) error {
 	case RemoveTable:
 		delete(s.Tables, o.TableKey)
 	case AddElements:
-		set := s.Tables[o.TableKey].Sets[o.Set]
+		set := s.Tables[o.TableKey].Sets[o.Set.Name]
 		if set == nil {
-			return fmt.Errorf("there is no set %s", o.Set)
+			return fmt.Errorf("there is no set %s", o.Set.Name)
 		}
 		for _, e := range o.Elements {
+			if err := clash(o.Set, set, e); err != nil {
+				return err
+			}
 			set[e] = true
 		}
 	case RemoveElements:
 		for _, e := range o.Elements {
-			delete(s.Tables[o.TableKey].Sets[o.Set], e)
+			delete(s.Tables[o.TableKey].Sets[o.Set.Name], e)
 		}
+	case ReplaceElements:
+		return errors.Join(
+			m.rules(RemoveElements{o.Of, o.TableKey, o.Set, o.Gone}, s),
+			m.rules(AddElements{o.Of, o.TableKey, o.Set, o.New}, s))
 	default:
 		return fmt.Errorf("the model does not know %T", op)
 	}
 	return nil
+}
+
+// clash is what the kernel says of a map's key that has another value, and of
+// ranges that overlap.
+func clash(t SetType, set map[string]bool, e string) error {
+	key, _, _ := strings.Cut(e, " : ")
+	for have := range set {
+		if k, _, _ := strings.Cut(have, " : "); t.Data != "" && k == key && have != e || t.Interval && have != e && overlap(have, e) {
+			return fmt.Errorf("set %s has %s, so %s cannot be put in", t.Name, have, e)
+		}
+	}
+	return nil
+}
+
+func overlap(a, b string) bool {
+	as, bs := strings.Split(a, " . "), strings.Split(b, " . ")
+	for i := range as {
+		first, _, _ := strings.Cut(strings.Split(as[i], "/")[0], "-")
+		other, _, _ := strings.Cut(strings.Split(bs[i], "/")[0], "-")
+		if !covers(bs[i], first) && !covers(as[i], other) {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *model) putLink(o PutLink) error {

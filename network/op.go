@@ -149,19 +149,28 @@ type (
 	AddElements struct {
 		Of
 		TableKey
-		Set      string
-		Types    []string
-		Data     string // of a map
+		Set      SetType
 		Elements []string
 	}
 	// RemoveElements takes them out.
 	RemoveElements struct {
 		Of
 		TableKey
-		Set      string
-		Types    []string
-		Data     string // of a map
+		Set      SetType
 		Elements []string
+	}
+	// ReplaceElements takes some out and puts others in, in one step.
+	ReplaceElements struct {
+		Of
+		TableKey
+		Set  SetType
+		Gone []string
+		New  []string
+	}
+	// EndConnections ends those that the groups of their ports allow no more.
+	EndConnections struct {
+		Of
+		Judge *Judge
 	}
 )
 
@@ -252,11 +261,19 @@ func (o RemoveTable) String() string {
 }
 
 func (o AddElements) String() string {
-	return fmt.Sprintf("%s: add to set %s of table %s %s: %s", o.Of, o.Set, o.Family, o.Name, some(o.Elements))
+	return fmt.Sprintf("%s: add to set %s of table %s %s: %s", o.Of, o.Set.Name, o.Family, o.Name, some(o.Elements))
 }
 
 func (o RemoveElements) String() string {
-	return fmt.Sprintf("%s: remove from set %s of table %s %s: %s", o.Of, o.Set, o.Family, o.Name, some(o.Elements))
+	return fmt.Sprintf("%s: remove from set %s of table %s %s: %s", o.Of, o.Set.Name, o.Family, o.Name, some(o.Elements))
+}
+
+func (o ReplaceElements) String() string {
+	return fmt.Sprintf("%s: replace in set %s of table %s %s: %s by %s", o.Of, o.Set.Name, o.Family, o.Name, some(o.Gone), some(o.New))
+}
+
+func (o EndConnections) String() string {
+	return o.Of.String() + ": end connections that are not allowed any more"
 }
 
 // some writes out what is few, and counts what is many.

@@ -24,6 +24,7 @@ func Plan(want Desired, have Observed) []Op {
 	}
 	p.space("", p.want.Host, have.Host)
 	p.remains()
+	p.connections(want)
 	slices.SortFunc(p.steps, func(a, b step) int {
 		return cmp.Or(cmp.Compare(a.stage, b.stage), cmp.Compare(a.op.Subject(), b.op.Subject()), cmp.Compare(a.rank, b.rank), cmp.Compare(a.key, b.key))
 	})
@@ -282,10 +283,19 @@ func (p *planner) elements(namespace string, key TableKey, set Set, have map[str
 			adds[of(e)] = append(adds[of(e)], e)
 		}
 	}
+	var late []string
 	for e := range have {
-		if !set.Elements[e] {
+		switch {
+		case set.Elements[e]:
+		case namespace == "" && consentSet(key, set.Name) && set.Interval && !p.want.asked[tapOf(e)]:
+			late = append(late, e)
+		default:
 			removes[of(e)] = append(removes[of(e)], e)
 		}
+	}
+	if len(late) > 0 { // until its port is another, it is allowed what it was
+		slices.Sort(late)
+		p.add(ending, goElements, RemoveElements{Of{}, key, set.SetType, late})
 	}
 	for o, es := range adds {
 		slices.Sort(es)
@@ -293,11 +303,30 @@ func (p *planner) elements(namespace string, key TableKey, set Set, have map[str
 		if o.VNI == 0 {
 			s = onHost
 		}
-		p.add(s, putElements, AddElements{o, key, set.Name, set.Types, set.Data, es})
+		// What changes what is allowed has no moment in between, where nothing is.
+		if gone := removes[o]; len(gone) > 0 && namespace == "" && consentSet(key, set.Name) {
+			slices.Sort(gone)
+			delete(removes, o)
+			p.add(s, putElements, ReplaceElements{o, key, set.SetType, gone, es})
+			continue
+		}
+		p.add(s, putElements, AddElements{o, key, set.SetType, es})
 	}
 	for o, es := range removes {
 		slices.Sort(es)
-		p.add(removing, goElements, RemoveElements{o, key, set.Name, set.Types, set.Data, es})
+		p.add(removing, goElements, RemoveElements{o, key, set.SetType, es})
+	}
+}
+
+// connections plans the end of those that are not allowed any more, after all
+// that may have forbidden them.
+func (p *planner) connections(want Desired) {
+	unjudged := p.have.Unjudged && len(want.Networks) > 0
+	for _, s := range p.steps {
+		unjudged = UnjudgedAfter(unjudged, s.op)
+	}
+	if unjudged {
+		p.add(ending, announce, EndConnections{Of{}, newJudge(want, p.want.zones)})
 	}
 }
 

@@ -42,10 +42,13 @@ func blue() Desired {
 			{ID: "sub_2", CIDR: netip.MustParsePrefix("10.0.2.0/24"), Gateway: netip.MustParseAddr("10.0.2.1")},
 		},
 		Ports: []Port{
-			{ID: "prt_aaaaaaaaaaaa", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.1.10")}, Local: true},
-			{ID: "prt_bbbbbbbbbbbb", MAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.2.10")}, Underlay: netip.MustParseAddr("192.0.2.2")},
+			{ID: "prt_aaaaaaaaaaaa", Groups: []string{"sgr_default"}, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 1}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.1.10")}, Local: true},
+			{ID: "prt_bbbbbbbbbbbb", Groups: []string{"sgr_default"}, MAC: net.HardwareAddr{2, 0, 0, 0, 0, 2}, Addresses: []netip.Addr{netip.MustParseAddr("10.0.2.10")}, Underlay: netip.MustParseAddr("192.0.2.2")},
 		},
-	}}}
+	}}, Groups: map[string]SecurityGroup{"sgr_default": {Rules: []SecurityRule{
+		{Protocols: AllProtocols, Details: AllDetails, Group: "sgr_default"},
+		{Egress: true, Protocols: AllProtocols, Details: AllDetails},
+	}}}}
 }
 
 func TestPlan_golden(t *testing.T) {
@@ -77,6 +80,11 @@ func TestPlan_golden(t *testing.T) {
 				n.Ports[i].Addresses = append(n.Ports[i].Addresses, EUI64(n.Subnets[2].CIDR, n.Ports[i].MAC))
 			}
 		}},
+		{"another group", func(d *Desired) {
+			d.Networks[0].Ports[0].Groups = []string{"sgr_default", "sgr_web"}
+			d.Groups["sgr_web"] = SecurityGroup{Rules: []SecurityRule{{Protocols: Range{6, 6}, Details: Range{80, 80}}}}
+		}},
+		{"a rule less", func(d *Desired) { d.Groups["sgr_default"] = SecurityGroup{Rules: d.Groups["sgr_default"].Rules[1:]} }},
 		{"another MTU", func(d *Desired) { d.Networks[0].MTU = 1400 }},
 		{"another underlay", func(d *Desired) { d.Underlay = netip.MustParseAddr("192.0.2.9") }},
 		{"a subnet less", func(d *Desired) { d.Networks[0].Subnets = d.Networks[0].Subnets[:1] }},

@@ -31,10 +31,16 @@ const (
 // Set is a set of keys, each a concatenation of fields. It is what lets a
 // packet's cost stay the same however many ports there are.
 type Set struct {
-	Name     string
-	Types    []string        // nft's names of types, in order
-	Data     string          // of a map: the type of its values
+	SetType
 	Elements map[string]bool // each in nft's syntax: "a . b", and "a . b : c" of a map
+}
+
+// SetType is a set but for its elements.
+type SetType struct {
+	Name     string
+	Types    []string // nft's names of types, in order
+	Data     string   // of a map: the type of its values
+	Interval bool     // its elements may be ranges, which do not overlap
 }
 
 // Chain is a list of rules; with a hook, packets enter it from the kernel.
@@ -76,7 +82,8 @@ type InSet struct {
 // CTState holds when the connection's state is one of these, with commas.
 type CTState string
 
-// Verdict ends the rule: "accept" or "drop".
+// Verdict ends the rule: "accept" or "drop"; with "return" the rules behind the
+// jump go on.
 type Verdict string
 
 // Jump goes on in another chain.
@@ -98,6 +105,29 @@ type SourceNAT netip.Addr
 // CTStatus holds when the connection has this bit of its status: "dnat".
 type CTStatus string
 
+// Bits holds when a mark, of the packet or of its connection, has this value
+// under the mask (or has another).
+type Bits struct {
+	Field Field
+	Mask  uint32
+	Not   bool
+	Value uint32
+}
+
+// SetBits gives the bits of the mask this value, in a mark or the priority.
+type SetBits struct {
+	Field Field
+	Mask  uint32
+	Value uint32
+}
+
+// SetFrom gives a field the value that a map has for others; it holds where it has one.
+type SetFrom struct {
+	Field Field
+	By    []Field
+	Map   string
+}
+
 // NoTrack keeps the packet away from connection tracking.
 type NoTrack struct{}
 
@@ -113,11 +143,15 @@ func (m Match) String() string {
 }
 
 func (s InSet) String() string {
-	var fields []string
-	for _, f := range s.Fields {
-		fields = append(fields, string(f))
+	return fieldNames(s.Fields) + not(s.Not) + "@" + s.Set
+}
+
+func fieldNames(fields []Field) string {
+	var names []string
+	for _, f := range fields {
+		names = append(names, string(f))
 	}
-	return strings.Join(fields, " . ") + not(s.Not) + "@" + s.Set
+	return strings.Join(names, " . ")
 }
 
 func not(n bool) string {
@@ -127,14 +161,61 @@ func not(n bool) string {
 	return " "
 }
 
-func (c CTState) String() string        { return "ct state " + string(c) }
-func (v Verdict) String() string        { return string(v) }
-func (j Jump) String() string           { return "jump " + string(j) }
-func (Masquerade) String() string       { return "masquerade" }
-func (n NAT) String() string            { return n.What + " ip to " + string(n.By) + " map @" + n.Map }
-func (n SourceNAT) String() string      { return "snat ip to " + netip.Addr(n).String() }
-func (c CTStatus) String() string       { return "ct status " + string(c) }
-func (NoTrack) String() string          { return "notrack" }
+func (c CTState) String() string   { return "ct state " + string(c) }
+func (v Verdict) String() string   { return string(v) }
+func (j Jump) String() string      { return "jump " + string(j) }
+func (Masquerade) String() string  { return "masquerade" }
+func (n NAT) String() string       { return n.What + " ip to " + string(n.By) + " map @" + n.Map }
+func (n SourceNAT) String() string { return "snat ip to " + netip.Addr(n).String() }
+func (c CTStatus) String() string  { return "ct status " + string(c) }
+func (NoTrack) String() string     { return "notrack" }
+
+func (f SetFrom) String() string {
+	return string(f.Field) + " set " + fieldNames(f.By) + " map @" + f.Map
+}
+
+func (b Bits) String() string {
+	is := "=="
+	if b.Not {
+		is = "!="
+	}
+	switch b.Mask {
+	case allBits:
+		return string(b.Field) + not(b.Not) + b.Field.number(b.Value)
+	case markOwner:
+		return string(b.Field) + not(b.Not) + b.Field.number(b.Value) + "/16"
+	}
+	return fmt.Sprintf("%s & 0x%08x %s 0x%08x", b.Field, b.Mask, is, b.Value)
+}
+
+func (b SetBits) String() string {
+	to := string(b.Field)
+	switch {
+	case b.Mask == allBits:
+		to = b.Field.number(b.Value)
+	case b.Value == 0:
+		to += fmt.Sprintf(" & 0x%08x", ^b.Mask)
+	case b.Value == b.Mask:
+		to += fmt.Sprintf(" | 0x%08x", b.Value)
+	default:
+		to += fmt.Sprintf(" & 0x%08x | 0x%08x", ^b.Mask, b.Value)
+	}
+	return string(b.Field) + " set " + to
+}
+
+const allBits = 0xffffffff
+
+// number is how nft writes a value of one of the fields that SetBits sets.
+func (f Field) number(n uint32) string {
+	switch {
+	case f == Priority && n == 0:
+		return "none"
+	case f == Priority:
+		return fmt.Sprintf("%x:%x", n>>16, n&0xffff)
+	}
+	return fmt.Sprintf("0x%08x", n)
+}
+
 func (m SetEtherSource) String() string { return "ether saddr set " + MAC(m).String() }
 
 // Field is a part of a packet or what the kernel knows of it, in nft's words.
@@ -167,6 +248,14 @@ const (
 	UDPSource    Field = "udp sport"
 	UDPDest      Field = "udp dport"
 	TCPDest      Field = "tcp dport"
+	Protocols    Field = "meta l4proto"
+	DestPort     Field = "th dport"
+	TypeCode     Field = "th sport" // of ICMP, which has its type and code there
+	PacketMark   Field = "meta mark"
+	Priority     Field = "meta priority"
+	ConnMark     Field = "ct mark"
+	ConnZone     Field = "ct zone"
+	ConnWay      Field = "ct direction" // "original" or "reply"
 )
 
 func (r Rule) String() string {
@@ -206,11 +295,15 @@ func Skeleton(sets []Set, chains []Chain, digests func(Chain) []string) string {
 	return strings.Join(lines, "\n")
 }
 
-func (s Set) head() string {
+func (s SetType) head() string {
 	if s.Data != "" {
 		return fmt.Sprintf("map %s type %s : %s", s.Name, strings.Join(s.Types, " . "), s.Data)
 	}
-	return fmt.Sprintf("set %s type %s", s.Name, strings.Join(s.Types, " . "))
+	head := fmt.Sprintf("set %s type %s", s.Name, strings.Join(s.Types, " . "))
+	if s.Interval {
+		head += " flags interval"
+	}
+	return head
 }
 
 // State returns what an observer sees once the table is there.

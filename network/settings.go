@@ -116,7 +116,7 @@ func WereAfter(were map[SettingKey]string, op Op) map[SettingKey]string {
 			remember(after, e)
 		}
 	case AddElements:
-		if o.Set != setWere {
+		if o.Set.Name != setWere {
 			return were
 		}
 		maps.Copy(after, were)
@@ -124,7 +124,7 @@ func WereAfter(were map[SettingKey]string, op Op) map[SettingKey]string {
 			remember(after, e)
 		}
 	case RemoveElements:
-		if o.Set != setWere {
+		if o.Set.Name != setWere {
 			return were
 		}
 		gone := map[SettingKey]string{}

@@ -18,6 +18,8 @@ type Observed struct {
 	Taken []netip.Prefix
 	// ForwardingWasOff: the host forwards because of us, and shall not afterwards.
 	ForwardingWasOff bool
+	// Unjudged: there may be connections that the groups of their ports allow no more.
+	Unjudged bool
 	// Were are settings of the host's that were changed for us, as they were before.
 	Were map[SettingKey]string
 }
@@ -80,6 +82,7 @@ type Link struct {
 	Port     BridgePort // how it is one
 	Snooping bool       // of multicast, by a bridge
 	Group    uint16     // a bridge's: which group addresses of 802.1D it forwards, as any other frame
+	Filtered bool       // what a bridge passes on comes by the rules of the host's IP, whatever the host's sysctls say
 	Tunnel   Tunnel
 	Peer     string // the other end of a cable, as PeerIn writes it
 }

@@ -22,6 +22,9 @@ const (
 	setHiding    = "hiding"     // guard: headers that something could hide behind
 	setWhole     = "whole"      // guard: what must not come in fragments
 	setSaid      = "said"       // guard: the ICMPv6 that guests may send as they like
+	setDiscovery = "discovery"  // guard: the ICMPv6 that no group is asked about
+	setRouters4  = "routers4"   // guard: the addresses of each router, by its cable
+	setRouters6  = "routers6"   // guard: the same of IPv6
 	setHosts     = "hosts"      // host: the other ends of tunnels
 	setOurs      = "ours"       // host: what of the host was switched on by us
 	setWere      = "were"       // host: settings of the uplink before us
@@ -34,8 +37,9 @@ const (
 const elementForwarding = `"ip_forward"`
 
 const (
-	accept = Verdict("accept")
-	drop   = Verdict("drop")
+	accept   = Verdict("accept")
+	drop     = Verdict("drop")
+	returned = Verdict("return")
 )
 
 func is(f Field, value string) Match    { return Match{Field: f, Value: value} }
@@ -53,21 +57,42 @@ func setOf(elements ...string) map[string]bool {
 	return out
 }
 
+// undecided holds while the groups of one of these sides are still to be asked.
+func undecided(sides uint32) Bits { return Bits{Field: PacketMark, Mask: sides, Not: true} }
+func decided(sides uint32) Bits   { return Bits{Field: PacketMark, Mask: sides} }
+
+// agreed says that the groups of a side need not be asked, or have agreed.
+func agreed(side uint32) SetBits { return SetBits{Field: PacketMark, Mask: side} }
+
+// mark gives the packet a mark.
+func mark(value uint32) SetBits { return SetBits{PacketMark, allBits, value} }
+
+// hasAgreed holds when a side of the connection has.
+func hasAgreed(side uint32) Bits {
+	return Bits{Field: ConnMark, Mask: markOwner | side, Value: consentMark | side}
+}
+
+// guardElements are what the sets of the guard's table hold.
+type guardElements struct{ macs, ports, ports6, routers4, routers6 map[string]bool }
+
 // guardTable is what a frame of a guest has to pass. It is closed: a tap that is
 // in no set can send nothing, and neither can a kind of frame that no rule
 // names: VLAN tags, whatever comes next.
-func guardTable(underlay netip.Addr, macs, ports, ports6 map[string]bool) Table {
+func guardTable(underlay netip.Addr, e guardElements) Table {
 	gateway := gatewayMAC().String()
 	return Table{
 		TableKey: guardKey,
 		Sets: []Set{
-			{Name: setMACs, Types: []string{"ifname", "ether_addr"}, Elements: macs},
-			{Name: setPorts, Types: []string{"ifname", "ether_addr", "ipv4_addr"}, Elements: ports},
-			{Name: setPorts6, Types: []string{"ifname", "ether_addr", "ipv6_addr"}, Elements: ports6},
+			{SetType{Name: setMACs, Types: []string{"ifname", "ether_addr"}}, e.macs},
+			{SetType{Name: setPorts, Types: []string{"ifname", "ether_addr", "ipv4_addr"}}, e.ports},
+			{SetType{Name: setPorts6, Types: []string{"ifname", "ether_addr", "ipv6_addr"}}, e.ports6},
 			// Hop-by-hop and destination options, routing, authentication, mobility, HIP, shim.
-			{Name: setHiding, Types: []string{"inet_proto"}, Elements: setOf("0", "43", "51", "60", "135", "139", "140")},
-			{Name: setWhole, Types: []string{"inet_proto"}, Elements: setOf("0", "43", "44", "51", "58", "60", "135", "139", "140")},
-			{Name: setSaid, Types: []string{"icmpv6_type"}, Elements: setOf("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem", "echo-request", "echo-reply")},
+			{SetType{Name: setHiding, Types: []string{"inet_proto"}}, setOf("0", "43", "51", "60", "135", "139", "140")},
+			{SetType{Name: setWhole, Types: []string{"inet_proto"}}, setOf("0", "43", "44", "51", "58", "60", "135", "139", "140")},
+			{SetType{Name: setSaid, Types: []string{"icmpv6_type"}}, setOf("destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem", "echo-request", "echo-reply")},
+			{SetType{Name: setDiscovery, Types: []string{"icmpv6_type"}}, setOf("nd-neighbor-solicit", "nd-neighbor-advert")},
+			{SetType{Name: setRouters4, Types: []string{"ifname", "ipv4_addr"}}, e.routers4},
+			{SetType{Name: setRouters6, Types: []string{"ifname", "ipv6_addr"}}, e.routers6},
 		},
 		Chains: []Chain{
 			{Name: "tap_arp", Rules: []Rule{
@@ -152,40 +177,83 @@ func guardTable(underlay netip.Addr, macs, ports, ports6 map[string]bool) Table 
 				{is(OutLink, "cx*"), drop},
 				{is(OutLink, "cg*"), drop},
 			}},
-			// What a router sends to another host leaves under the host's MAC: the
-			// gateway's is the same everywhere and must mean the local one only.
+			// Before br_netfilter brings the packet to the host's table: whose groups are
+			// to be asked there, where taps are not seen.
+			{Name: "forward", Type: "filter", Hook: "forward", Priority: -10, Policy: "accept", Rules: []Rule{
+				{is(InLink, "ct*"), Jump("consent")},
+				{is(InLink, "cx*"), Jump("consent")},
+				{is(InLink, "cg*"), Jump("consent")},
+			}},
+			{Name: "consent", Rules: []Rule{
+				{mark(consentMark)},
+				{is(EtherType, "arp"), returned},
+				{is(InLink, "ct*"), SetBits{PacketMark, bySender, bySender}},
+				{is(OutLink, "ct*"), SetBits{PacketMark, byReceiver, byReceiver}},
+				{is(OutLink, "ct*"), isNot(InLink, "cg*"), Jump("delivered")},
+				// What is said to find neighbours was judged when it came in. Nothing is
+				// asked of what is the router's own either.
+				{in(setDiscovery, ICMPv6Type), mark(consentMark)},
+				{in(setRouters4, OutLink, IPDest), mark(consentMark)},
+				{in(setRouters6, OutLink, IP6Dest), mark(consentMark)},
+				{is(OutLink, "cg*"), is(IPDest, "224.0.0.0/3"), mark(consentMark)},
+				{is(OutLink, "cg*"), is(IP6Dest, "ff00::/8"), mark(consentMark)},
+				{in(setRouters4, InLink, IPSource), mark(consentMark)},
+				{in(setRouters6, InLink, IP6Source), mark(consentMark)},
+			}},
+			// A guest's groups are asked by its MAC: nothing may come to it under
+			// another's address, to which others agree.
+			{Name: "delivered", Rules: []Rule{
+				{in(setPorts, OutLink, EtherDest, IPDest), returned},
+				{in(setPorts6, OutLink, EtherDest, IP6Dest), returned},
+				{is(IP6Dest, "ff00::/8"), returned},
+				{drop},
+			}},
 			{Name: "postrouting", Type: "filter", Hook: "postrouting", Priority: 300, Policy: "accept", Rules: []Rule{
+				{is(OutLink, "ct*"), Jump("decided")},
+				{is(OutLink, "cx*"), Jump("decided")},
+				{is(OutLink, "cg*"), Jump("decided")},
+				// What a router sends to another host leaves under the host's MAC: the
+				// gateway's is the same everywhere and must mean the local one only.
 				{is(OutLink, "cx*"), is(EtherSource, gateway), SetEtherSource(hostMAC(underlay))},
+			}},
+			// It is closed here too: what did not come by the host's table was not judged.
+			{Name: "decided", Rules: []Rule{
+				{undecided(bothSides), drop},
+				{mark(0)},
 			}},
 		},
 	}
 }
 
 // hostElements are what the sets of the host's table hold.
-type hostElements struct{ hosts, ours, were, public map[string]bool }
+type hostElements struct {
+	hosts, ours, were, public map[string]bool
+	consents
+}
 
 // hostTable is the way between routers, the host and the world.
 func hostTable(underlay netip.Addr, e hostElements) Table {
 	vxlan := fmt.Sprint(VXLANPort)
 	transit := TransitRange().String()
-	return Table{
+	t := Table{
 		TableKey: hostKey,
 		Sets: []Set{
-			{Name: setHosts, Types: []string{"ipv4_addr"}, Elements: e.hosts},
-			{Name: setOurs, Types: []string{"ifname"}, Elements: e.ours},
-			{Name: setWere, Types: []string{"ifname", "ifname", "ifname"}, Elements: e.were},
-			{Name: setPublic, Types: []string{"ifname", "ipv4_addr"}, Elements: e.public},
+			{SetType{Name: setHosts, Types: []string{"ipv4_addr"}}, e.hosts},
+			{SetType{Name: setOurs, Types: []string{"ifname"}}, e.ours},
+			{SetType{Name: setWere, Types: []string{"ifname", "ifname", "ifname"}}, e.were},
+			{SetType{Name: setPublic, Types: []string{"ifname", "ipv4_addr"}}, e.public},
 		},
 		Chains: []Chain{
-			// Where br_netfilter is on, frames on our bridges come by here too.
-			// Different networks use the same addresses, so they must meet neither
-			// in connection tracking nor in the reassembly that comes before it.
+			// By br_netfilter, what is on our bridges comes by here too. Different
+			// networks use the same addresses, so they must meet neither in connection
+			// tracking nor in the reassembly that comes before it.
 			{Name: "bridged", Type: "filter", Hook: "prerouting", Priority: -450, Policy: "accept", Rules: []Rule{
+				{is(InLink, "cb*"), SetFrom{ConnZone, []Field{InLink}, mapZones}, accept},
 				{is(InLink, "cb*"), NoTrack{}},
 			}},
 			// A tunnel is no connection; tracking it would fill the host's table.
 			{Name: "tunnels_in", Type: "filter", Hook: "prerouting", Priority: -300, Policy: "accept", Rules: []Rule{
-				{is(UDPDest, vxlan), NoTrack{}},
+				{isNot(InLink, "cb*"), is(UDPDest, vxlan), NoTrack{}},
 			}},
 			{Name: "tunnels_out", Type: "filter", Hook: "output", Priority: -300, Policy: "accept", Rules: []Rule{
 				{is(UDPDest, vxlan), NoTrack{}},
@@ -213,12 +281,78 @@ func hostTable(underlay netip.Addr, e hostElements) Table {
 				{is(OutLink, "cu*"), drop},
 			}},
 			{Name: "postrouting", Type: "nat", Hook: "postrouting", Priority: 100, Policy: "accept", Rules: []Rule{
+				{is(OutLink, "cb*"), accept},
 				// To a public address on this host: as it would look on another.
 				{is(IPSource, transit), is(OutLink, "cu*"), SourceNAT(underlay)},
 				{is(IPSource, transit), Masquerade{}},
 			}},
 		},
 	}
+	sets, chains := groupRules(e.consents)
+	t.Sets, t.Chains = append(t.Sets, sets...), append(t.Chains, chains...)
+	return t
+}
+
+// groupRules ask the security groups of a packet's sender and receiver, where
+// they are here and have not agreed to its connection before. They are the same
+// whatever the groups are.
+func groupRules(c consents) (sets []Set, chains []Chain) {
+	sets = []Set{
+		{SetType{Name: mapZones, Types: []string{"ifname"}, Data: "mark"}, c.elements[mapZones]},
+		{SetType{Name: mapIdentities, Types: []string{"ipv6_addr"}, Data: "mark"}, c.elements[mapIdentities]},
+		{SetType{Name: mapLocal, Types: []string{"ifname", "ether_addr"}, Data: "mark"}, c.elements[mapLocal]},
+		{SetType{Name: mapOthers4, Types: []string{"ifname", "ipv4_addr"}, Data: "classid"}, c.elements[mapOthers4]},
+		{SetType{Name: mapOthers6, Types: []string{"ifname", "ipv6_addr"}, Data: "classid"}, c.elements[mapOthers6]},
+		{SetType{Name: setPorted, Types: []string{"inet_proto"}}, setOf("6", "17")},
+	}
+	original, reply := is(ConnWay, "original"), is(ConnWay, "reply")
+	chains = []Chain{
+		{Name: "groups", Type: "filter", Hook: "forward", Priority: -10, Policy: "accept", Rules: []Rule{
+			{isNot(InLink, "cb*"), accept},
+			{decided(bothSides), accept},
+			// Who has agreed to a connection has agreed to its answers.
+			{original, hasAgreed(bySender), agreed(bySender)},
+			{original, hasAgreed(byReceiver), agreed(byReceiver)},
+			{reply, hasAgreed(bySender), agreed(byReceiver)},
+			{reply, hasAgreed(byReceiver), agreed(bySender)},
+			{decided(bothSides), accept},
+			{Bits{ConnMark, markOwner, true, consentMark}, SetBits{ConnMark, allBits, consentMark}},
+			{Bits{PacketMark, bothSides, false, bothSides}, Jump("both")},
+			{undecided(bySender), Jump("egress")},
+			{undecided(byReceiver), Jump("ingress")},
+		}},
+		{Name: "both", Rules: []Rule{{Jump("egress")}, {Jump("ingress")}}},
+	}
+	for _, s := range sides {
+		sets = append(sets,
+			Set{SetType{Name: s.members(), Types: []string{"mark", "classid", "inet_proto", "inet_service"}, Interval: true}, c.elements[s.members()]},
+			Set{SetType{Name: s.ranges4(), Types: []string{"mark", "ipv4_addr", "inet_proto", "inet_service"}, Interval: true}, c.elements[s.ranges4()]},
+			Set{SetType{Name: s.ranges6(), Types: []string{"mark", "ipv6_addr", "inet_proto", "inet_service"}, Interval: true}, c.elements[s.ranges6()]},
+		)
+		ports, types := s.name+"_ports", s.name+"_types"
+		yes := Bits{PacketMark, allBits, false, consentMark}
+		chains = append(chains, Chain{Name: s.name, Rules: []Rule{
+			// The mark and the priority hold who they are, while they are asked.
+			{mark(0), SetBits{Priority, allBits, 0}},
+			{SetFrom{PacketMark, []Field{InLink, s.local}, mapLocal}},
+			{SetFrom{Priority, []Field{InLink, s.other4}, mapOthers4}},
+			{SetFrom{Priority, []Field{InLink, s.other6}, mapOthers6}},
+			{in(setPorted, Protocols), Jump(ports)},
+			{notIn(setPorted, Protocols), Jump(types)},
+			// An error about a connection may be agreed to where the connection is not.
+			{yes, original, CTState("established,new"), SetBits{ConnMark, s.bit, s.bit}},
+			{yes, SetBits{Priority, allBits, 0}, returned},
+			{drop},
+		}})
+		asks := func(detail Field) []Rule {
+			ask := func(set string, other Field) Rule {
+				return Rule{in(set, PacketMark, other, Protocols, detail), mark(consentMark), returned}
+			}
+			return []Rule{ask(s.members(), Priority), ask(s.ranges4(), s.other4), ask(s.ranges6(), s.other6)}
+		}
+		chains = append(chains, Chain{Name: ports, Rules: asks(DestPort)}, Chain{Name: types, Rules: asks(TypeCode)})
+	}
+	return sets, chains
 }
 
 // routerTable is in every router, and the same in each but for the elements.
@@ -227,8 +361,8 @@ func routerTable(publicIn, publicOut map[string]bool) Table {
 	return Table{
 		TableKey: routerKey,
 		Sets: []Set{
-			{Name: mapPublicIn, Types: []string{"ipv4_addr"}, Data: "ipv4_addr", Elements: publicIn},
-			{Name: mapPublicOut, Types: []string{"ipv4_addr"}, Data: "ipv4_addr", Elements: publicOut},
+			{SetType{Name: mapPublicIn, Types: []string{"ipv4_addr"}, Data: "ipv4_addr"}, publicIn},
+			{SetType{Name: mapPublicOut, Types: []string{"ipv4_addr"}, Data: "ipv4_addr"}, publicOut},
 		},
 		Chains: []Chain{
 			{Name: "prerouting", Type: "nat", Hook: "prerouting", Priority: -100, Policy: "accept", Rules: []Rule{

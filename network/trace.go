@@ -73,12 +73,14 @@ type walker struct {
 	want Desired
 	layout
 	packet seen
+	flow   Flow // that it begins
 }
 
 // enter goes on at another host.
 func (w *walker) enter(underlay netip.Addr) bool {
 	name, want, ok := w.hosts(underlay)
 	if ok {
+		w.packet.conn = 0 // each host tracks by itself
 		w.at, w.want, w.layout = name, want, lay(want, Observed{State: State{Host: NewSpace()}})
 	}
 	return ok
@@ -115,7 +117,7 @@ func (w *walker) send(port string, p Packet) {
 		w.drop("link "+tap, "nobody answers for %s, and there is no way to it", via)
 		return
 	}
-	w.packet = seen{state: "new", fields: headers(source, p)}
+	w.packet, w.flow = seen{state: "new", fields: headers(source, p)}, flowOf(source, p)
 	w.packet.fields[EtherSource], w.packet.fields[EtherDest] = mac.String(), to.String()
 	w.note("link "+tap, "the guest sends to %s, which is %s", via, to)
 	w.bridge(tap)
@@ -176,6 +178,9 @@ func headers(source netip.Addr, p Packet) map[Field]string {
 		f[EtherType], f[IP6Source], f[IP6Dest] = "ip6", source.String(), p.Dest.String()
 		f[IP6Next] = map[Protocol]string{TCP: "6", UDP: "17", Ping: "ipv6-icmp"}[p.Protocol]
 	}
+	f[ConnWay] = "original"
+	flow := flowOf(source, p)
+	f[Protocols], f[DestPort], f[TypeCode] = strconv.Itoa(int(flow.Protocol)), flow.Details.String(), flow.Details.String()
 	port := strconv.Itoa(int(p.DestPort))
 	switch p.Protocol {
 	case TCP:
@@ -188,10 +193,23 @@ func headers(source netip.Addr, p Packet) map[Field]string {
 	return f
 }
 
-func (w *walker) dest() netip.Addr {
-	a, _ := netip.ParseAddr(cmp.Or(w.packet.fields[IPDest], w.packet.fields[IP6Dest]))
-	return a
+// flowOf is the connection that a packet begins.
+func flowOf(source netip.Addr, p Packet) Flow {
+	f := Flow{Source: source, Dest: p.Dest, Details: Range{p.DestPort, p.DestPort}}
+	switch {
+	case p.Protocol == TCP:
+		f.Protocol = 6
+	case p.Protocol == UDP:
+		f.Protocol = 17
+	case p.Dest.Is4():
+		f.Protocol, f.Details = 1, Range{8 << 8, 8 << 8}
+	default:
+		f.Protocol, f.Details = 58, Range{128 << 8, 128 << 8}
+	}
+	return f
 }
+
+func (w *walker) dest() netip.Addr { return w.address(IPDest, IP6Dest) }
 
 // judge asks the rules of a namespace at a hook, and tells whether the packet goes on.
 func (w *walker) judge(namespace string, f Family, hook string) bool {
@@ -227,6 +245,10 @@ func (w *walker) bridge(in string) {
 	if !w.judge("", FamilyBridge, "prerouting") {
 		return
 	}
+	f[InLink] = link.Bridge
+	if ok := w.judge("", FamilyInet, "prerouting"); !ok {
+		return
+	}
 	mac := f[EtherDest]
 	out := ""
 	for k, to := range w.Host.Forwards {
@@ -238,9 +260,8 @@ func (w *walker) bridge(in string) {
 		w.drop("bridge "+link.Bridge, "no other port of it has %s, and nothing is flooded", mac)
 		return
 	}
-	f[OutLink] = out
 	w.note("bridge "+link.Bridge, "%s is at %s", mac, out)
-	if !w.judge("", FamilyBridge, "forward") || !w.judge("", FamilyBridge, "postrouting") {
+	if !w.bridged(link.Bridge, in, out) {
 		return
 	}
 	switch to := w.Host.Links[out]; to.Kind {
@@ -252,6 +273,63 @@ func (w *walker) bridge(in string) {
 		router, inside, _ := strings.Cut(to.Peer, "/")
 		w.router(router, inside)
 	}
+}
+
+// bridged asks the rules that a frame passes on its way through a bridge, and by
+// br_netfilter those of the host, which see the bridge alone.
+func (w *walker) bridged(bridge, in, out string) bool {
+	f := w.packet.fields
+	links := func(in, out string) { f[InLink], f[OutLink] = in, out }
+	if links(in, out); !w.judge("", FamilyBridge, "forward") {
+		return false
+	}
+	asked := w.packet.mark & bothSides
+	links(bridge, bridge)
+	ok := w.judge("", FamilyInet, "forward")
+	w.told(bridge, asked)
+	links(in, out)
+	return ok && w.judge("", FamilyBridge, "postrouting")
+}
+
+// told says which rule of whose group has agreed, or that none has.
+func (w *walker) told(bridge string, asked uint32) {
+	f := w.packet.fields
+	for _, n := range w.want.Networks {
+		if Bridge(n.VNI) != bridge {
+			continue
+		}
+		for _, s := range sides {
+			if asked&s.bit == 0 {
+				continue
+			}
+			p, other := w.party(n, f[s.local]), w.address(s.other4, s.other6)
+			g, rule, ok := allows(w.want.Groups, p, s.egress, other, portsOf(n)[other].Groups, w.flow)
+			where, what := "port "+p.ID, map[bool]string{true: "send to", false: "be sent this by"}[s.egress]
+			if ok {
+				w.note(where, "it may %s %s, by %s rule %d of %s", what, other, s.name, rule, g)
+			} else {
+				why := fmt.Sprintf("it may not %s %s: no %s rule of its security groups %v allows it", what, other, s.name, p.Groups)
+				if w.note(where, "%s", why); w.way.End != "" {
+					w.way.End = where + ": " + why
+				}
+			}
+		}
+	}
+}
+
+// party is the port that has a MAC.
+func (w *walker) party(n Network, mac string) Port {
+	for _, p := range n.Ports {
+		if p.MAC.String() == mac {
+			return p
+		}
+	}
+	return Port{}
+}
+
+func (w *walker) address(four, six Field) netip.Addr {
+	a, _ := netip.ParseAddr(cmp.Or(w.packet.fields[four], w.packet.fields[six]))
+	return a
 }
 
 // tap ends a packet at a guest, which takes what is for its MAC and address.
@@ -289,7 +367,7 @@ func (w *walker) tunnel(device string) {
 	}
 	w.way.Hops = append(w.way.Hops, Hop{here, "link " + device, "it goes through the tunnel to " + w.at})
 	inner := w.packet
-	w.packet = seen{state: "untracked", fields: headers(from, Packet{Dest: to, Protocol: UDP, DestPort: VXLANPort})}
+	w.packet = seen{state: untracked, fields: headers(from, Packet{Dest: to, Protocol: UDP, DestPort: VXLANPort})}
 	w.packet.fields[InLink] = uplinkName
 	ok := w.judge("", FamilyInet, "input")
 	w.packet = inner

@@ -30,6 +30,21 @@ func closed(h map[string]Desired) {
 	}
 }
 
+// web lets the other host's port be reached on one port, and no ping.
+func web(h map[string]Desired) {
+	for _, d := range h {
+		d.Networks[0].Ports[1].Groups = []string{"sgr_web"}
+		d.Groups["sgr_web"] = SecurityGroup{Rules: []SecurityRule{{Egress: true, Protocols: AllProtocols, Details: AllDetails}, {Protocols: Range{6, 6}, Details: Range{80, 443}, CIDR: netip.MustParsePrefix("10.0.0.0/8")}}}
+	}
+}
+
+// mute has no groups.
+func mute(h map[string]Desired) {
+	for _, d := range h {
+		d.Networks[0].Ports[0].Groups = nil
+	}
+}
+
 func TestTrace_golden(t *testing.T) {
 	a := netip.MustParseAddr
 	for _, c := range []struct {
@@ -41,6 +56,10 @@ func TestTrace_golden(t *testing.T) {
 		{"to the world", Packet{a("203.0.113.1"), TCP, 443}, nil},
 		{"to the world from a closed network", Packet{a("203.0.113.1"), TCP, 443}, closed},
 		{"to another subnet of a closed network", Packet{a("10.0.2.10"), TCP, 443}, closed},
+		{"to a port that is allowed", Packet{a("10.0.2.10"), TCP, 443}, web},
+		{"to a port that is not", Packet{a("10.0.2.10"), TCP, 22}, web},
+		{"from who may send nothing", Packet{a("10.0.2.10"), TCP, 443}, mute},
+		{"from who may send nothing to its router", Packet{a("10.0.1.1"), Ping, 0}, mute},
 		{"to the gateway", Packet{a("10.0.1.1"), Ping, 0}, nil},
 		{"to the metadata", Packet{a("169.254.169.254"), TCP, 80}, nil},
 		{"to the host", Packet{a("192.0.2.1"), TCP, 22}, nil},

@@ -8,10 +8,11 @@ import (
 // Desired is what the network of one host must be. It is a value: Plan compares
 // it with an Observed and says what to do.
 type Desired struct {
-	Underlay    netip.Addr // this host's end of the tunnels
-	UnderlayMTU int        // of the interface that holds it
-	Uplink      string     // the interface on which public addresses are announced
-	Networks    []Network  // sorted by VNI
+	Underlay    netip.Addr               // this host's end of the tunnels
+	UnderlayMTU int                      // of the interface that holds it
+	Uplink      string                   // the interface on which public addresses are announced
+	Networks    []Network                // sorted by VNI
+	Groups      map[string]SecurityGroup // by ID: those of ports that are here, or are coming
 }
 
 // Network is a network that has a local port.
@@ -44,6 +45,7 @@ type Port struct {
 	ID        string
 	MAC       net.HardwareAddr
 	Addresses []netip.Addr // of its network's subnets
+	Groups    []string     // IDs of its security groups
 	Local     bool
 	Underlay  netip.Addr // of its host; not valid for a local port
 	// Tap: a port that is not local has its tap here already, or still, because its

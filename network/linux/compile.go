@@ -17,6 +17,8 @@ import (
 // field is how the kernel gets at a part of a packet.
 type field struct {
 	meta   expr.MetaKey     // of what it knows itself
+	conn   bool             // it is of the packet's connection,
+	ct     expr.CtKey       // and this of it
 	base   expr.PayloadBase // else: in which header,
 	offset uint32           // where,
 	size   uint32           // how many bytes,
@@ -36,6 +38,7 @@ const (
 	protoICMPv6
 	protoUDP
 	protoTCP
+	protoEther
 )
 
 const (
@@ -47,8 +50,8 @@ const (
 var fields = map[network.Field]field{
 	network.InLink:       {meta: expr.MetaKeyIIFNAME, size: unix.IFNAMSIZ, parse: linkName},
 	network.OutLink:      {meta: expr.MetaKeyOIFNAME, size: unix.IFNAMSIZ, parse: linkName},
-	network.EtherDest:    {base: headerEther, offset: 0, size: 6, parse: macAddress},
-	network.EtherSource:  {base: headerEther, offset: 6, size: 6, parse: macAddress},
+	network.EtherDest:    {base: headerEther, offset: 0, size: 6, of: protoEther, parse: macAddress},
+	network.EtherSource:  {base: headerEther, offset: 6, size: 6, of: protoEther, parse: macAddress},
 	network.EtherType:    {base: headerEther, offset: 12, size: 2, parse: number(2, map[string]uint64{"ip": unix.ETH_P_IP, "ip6": unix.ETH_P_IPV6, "arp": unix.ETH_P_ARP})},
 	network.ARPHLen:      {base: headerNetwork, offset: 4, size: 1, of: protoARP, parse: number(1, nil)},
 	network.ARPPLen:      {base: headerNetwork, offset: 5, size: 1, of: protoARP, parse: number(1, nil)},
@@ -70,6 +73,14 @@ var fields = map[network.Field]field{
 	network.UDPSource:    {base: headerTransport, offset: 0, size: 2, of: protoUDP, parse: number(2, nil)},
 	network.UDPDest:      {base: headerTransport, offset: 2, size: 2, of: protoUDP, parse: number(2, nil)},
 	network.TCPDest:      {base: headerTransport, offset: 2, size: 2, of: protoTCP, parse: number(2, nil)},
+	network.Protocols:    {meta: expr.MetaKeyL4PROTO, size: 1, parse: number(1, nil)},
+	network.DestPort:     {base: headerTransport, offset: 2, size: 2, parse: number(2, nil)},
+	network.TypeCode:     {base: headerTransport, offset: 0, size: 2, parse: number(2, nil)},
+	network.PacketMark:   {meta: expr.MetaKeyMARK, size: 4},
+	network.Priority:     {meta: expr.MetaKeyPRIORITY, size: 4},
+	network.ConnZone:     {conn: true, ct: expr.CtKeyZONE, size: 2},
+	network.ConnMark:     {conn: true, ct: expr.CtKeyMARK, size: 4},
+	network.ConnWay:      {conn: true, ct: expr.CtKeyDIRECTION, size: 1, parse: number(1, map[string]uint64{"original": 0, "reply": 1})},
 }
 
 var icmpv6Types = map[string]uint64{
@@ -138,7 +149,7 @@ func (c *compiler) term(t network.Term) error {
 	case network.CTState:
 		return c.state(string(t))
 	case network.Verdict:
-		kinds := map[network.Verdict]expr.VerdictKind{"accept": expr.VerdictAccept, "drop": expr.VerdictDrop}
+		kinds := map[network.Verdict]expr.VerdictKind{"accept": expr.VerdictAccept, "drop": expr.VerdictDrop, "return": expr.VerdictReturn}
 		k, ok := kinds[t]
 		if !ok {
 			return fmt.Errorf("no such verdict")
@@ -158,6 +169,20 @@ func (c *compiler) term(t network.Term) error {
 			return fmt.Errorf("the driver does not know the status %q", string(t))
 		}
 		c.bits(expr.CtKeySTATUS, ctStatusDNAT)
+	case network.Bits:
+		c.load(fields[t.Field], 1)
+		op := expr.CmpOpEq
+		if t.Not {
+			op = expr.CmpOpNeq
+		}
+		if t.Mask != ^uint32(0) {
+			c.add(bitwise(t.Mask, 0))
+		}
+		c.add(&expr.Cmp{Op: op, Register: 1, Data: binary.NativeEndian.AppendUint32(nil, t.Value)})
+	case network.SetBits:
+		return c.setBits(t)
+	case network.SetFrom:
+		return c.setFrom(t)
 	case network.NoTrack:
 		c.add(&expr.Notrack{})
 	case network.SetEtherSource:
@@ -200,10 +225,19 @@ func (c *compiler) match(m network.Match) error {
 	return nil
 }
 
-// lookup puts the fields into registers one behind the other, each beginning
-// at a register of four bytes, as a set has them in its keys.
+// lookup holds where the fields together are in a set.
 func (c *compiler) lookup(s network.InSet) error {
-	for _, name := range s.Fields {
+	if err := c.key(s.Fields); err != nil {
+		return err
+	}
+	c.add(&expr.Lookup{SourceRegister: unix.NFT_REG32_00, SetName: s.Set, Invert: s.Not})
+	return nil
+}
+
+// key puts fields into registers one behind the other, each beginning at a
+// register of four bytes, as a set has them in its keys.
+func (c *compiler) key(names []network.Field) error {
+	for _, name := range names {
 		f, ok := fields[name]
 		if !ok {
 			return fmt.Errorf("the driver does not know the field %s", name)
@@ -211,18 +245,58 @@ func (c *compiler) lookup(s network.InSet) error {
 		c.require(f.of) // before any register is loaded, for it takes one
 	}
 	reg := uint32(unix.NFT_REG32_00)
-	for _, name := range s.Fields {
+	for _, name := range names {
 		f := fields[name]
 		c.load(f, reg)
 		reg += (f.size + 3) / 4
 	}
-	c.add(&expr.Lookup{SourceRegister: unix.NFT_REG32_00, SetName: s.Set, Invert: s.Not})
 	return nil
+}
+
+// setFrom looks up what a field becomes; what is not in the map ends the rule.
+func (c *compiler) setFrom(s network.SetFrom) error {
+	if err := c.key(s.By); err != nil {
+		return err
+	}
+	c.add(&expr.Lookup{SourceRegister: unix.NFT_REG32_00, DestRegister: 1, IsDestRegSet: true, SetName: s.Map})
+	return c.store(s.Field)
+}
+
+// store gives a field what is in the first register.
+func (c *compiler) store(name network.Field) error {
+	f, ok := fields[name]
+	switch {
+	case !ok:
+		return fmt.Errorf("the driver does not know the field %s", name)
+	case f.conn:
+		c.add(&expr.Ct{Key: f.ct, Register: 1, SourceRegister: true})
+	default:
+		c.add(&expr.Meta{Key: f.meta, Register: 1, SourceRegister: true})
+	}
+	return nil
+}
+
+func bitwise(mask, xor uint32) *expr.Bitwise {
+	return &expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: binary.NativeEndian.AppendUint32(nil, xor)}
+}
+
+func (c *compiler) setBits(b network.SetBits) error {
+	if b.Mask == ^uint32(0) {
+		c.add(&expr.Immediate{Register: 1, Data: binary.NativeEndian.AppendUint32(nil, b.Value)})
+	} else {
+		c.load(fields[b.Field], 1)
+		c.add(bitwise(^b.Mask, b.Value))
+	}
+	return c.store(b.Field)
 }
 
 // load puts a field into a register.
 func (c *compiler) load(f field, register uint32) {
-	if f.meta != 0 {
+	switch {
+	case f.conn:
+		c.add(&expr.Ct{Key: f.ct, Register: register})
+		return
+	case f.meta != 0:
 		c.add(&expr.Meta{Key: f.meta, Register: register})
 		return
 	}
@@ -241,6 +315,10 @@ func (c *compiler) require(p protocol) {
 	frame := func(t uint16) { compare(expr.MetaKeyPROTOCOL, byte(t>>8), byte(t)) }
 	switch p {
 	case anyProtocol:
+	case protoEther: // a bridge has nothing else
+		if c.family == network.FamilyInet {
+			compare(expr.MetaKeyIIFTYPE, binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...)
+		}
 	case protoARP:
 		frame(unix.ETH_P_ARP)
 	case protoIPv4:
@@ -269,7 +347,7 @@ func (c *compiler) require(p protocol) {
 }
 
 func (c *compiler) state(names string) error {
-	bits := map[string]uint32{"established": expr.CtStateBitESTABLISHED, "related": expr.CtStateBitRELATED}
+	bits := map[string]uint32{"new": expr.CtStateBitNEW, "established": expr.CtStateBitESTABLISHED, "related": expr.CtStateBitRELATED}
 	var mask uint32
 	for name := range strings.SplitSeq(names, ",") {
 		b, ok := bits[name]
@@ -289,7 +367,7 @@ const ctStatusDNAT = 1 << 5
 func (c *compiler) bits(key expr.CtKey, mask uint32) {
 	c.add(
 		&expr.Ct{Key: key, Register: 1},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binary.NativeEndian.AppendUint32(nil, mask), Xor: make([]byte, 4)},
+		bitwise(mask, 0),
 		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
 	)
 }

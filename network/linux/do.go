@@ -78,9 +78,13 @@ func (s *space) do(op network.Op) error {
 	case network.RemoveTable:
 		return s.rules(func(r *rules) error { return r.remove(o.TableKey) })
 	case network.AddElements:
-		return s.rules(func(r *rules) error { return r.add(o) })
+		return s.rules(func(r *rules) error { return r.change(o.TableKey, o.Set, nil, o.Elements) })
 	case network.RemoveElements:
-		return s.rules(func(r *rules) error { return r.take(o) })
+		return gone(s.rules(func(r *rules) error { return r.change(o.TableKey, o.Set, o.Elements, nil) }))
+	case network.ReplaceElements:
+		return s.rules(func(r *rules) error { return r.change(o.TableKey, o.Set, o.Gone, o.New) })
+	case network.EndConnections:
+		return s.endConnections(o.Judge)
 	}
 	return fmt.Errorf("the driver does not know the operation %T", op)
 }

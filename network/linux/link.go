@@ -128,6 +128,9 @@ func (s *space) setLink(l netlink.Link, want network.Link) error {
 		if err := s.links.LinkModify(b); err != nil {
 			return fmt.Errorf("set what it forwards: %w", err)
 		}
+		if err := within(s.ns, func() error { return filter(a.Index, want.Filtered) }); err != nil {
+			return fmt.Errorf("set whether it filters: %w", err)
+		}
 	}
 	if a.Alias == want.Alias {
 		return nil

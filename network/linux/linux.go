@@ -30,6 +30,7 @@ type Network struct {
 	want          *network.Desired              // that was applied last, all of it
 	wasOff        bool                          // see network.Observed.ForwardingWasOff
 	were          map[network.SettingKey]string // see network.Observed.Were
+	unjudged      bool                          // see network.Observed.Unjudged
 	uplink        string                        // that was wanted last
 	announcements *announcer
 
@@ -53,7 +54,7 @@ func Open(o Options) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the host's network namespace: %w", err)
 	}
-	return &Network{o: o, host: host, eventBuffer: 1 << 20, announcements: newAnnouncer()}, nil
+	return &Network{o: o, host: host, unjudged: true, eventBuffer: 1 << 20, announcements: newAnnouncer()}, nil
 }
 
 // Close lets go of the kernel. All stays as it is.
@@ -99,13 +100,16 @@ func (k *kernel) carryOut(ctx context.Context, ops []network.Op) (done []network
 		if blocked[op.Subject()] {
 			continue
 		}
+		if network.UnjudgedAfter(false, op) { // before it is done, as it may be done in part
+			k.unjudged = true
+		}
 		e := k.do(op) //nolint:contextcheck // an announcement is repeated after this has ended
 		if e == nil {
 			done = append(done, op)
 			if s, ok := op.(network.PutSetting); ok && s.IsForwarding() {
 				k.wasOff = s.Value == "1"
 			}
-			k.were = network.WereAfter(k.were, op)
+			k.were, k.unjudged = network.WereAfter(k.were, op), network.UnjudgedAfter(k.unjudged, op)
 			continue
 		}
 		err = errors.Join(err, fmt.Errorf("%s: %w", op, e))
@@ -121,7 +125,7 @@ func (k *kernel) carryOut(ctx context.Context, ops []network.Op) (done []network
 // makes tells whether what comes after an op of the host's own relies on it.
 func makes(op network.Op) bool {
 	switch op.(type) {
-	case network.PutTable, network.PutSetting, network.AddElements:
+	case network.PutTable, network.PutSetting, network.AddElements, network.ReplaceElements:
 		return true
 	}
 	return false

@@ -19,8 +19,16 @@ func blue(vni uint32, ports ...network.Port) network.Network {
 	}}
 }
 
+// openGroup allows everything.
+const openGroup = "sgr_open"
+
+var openRules = []network.SecurityRule{
+	{Protocols: network.AllProtocols, Details: network.AllDetails},
+	{Egress: true, Protocols: network.AllProtocols, Details: network.AllDetails},
+}
+
 func nic(id string, last byte, address string, host *host, at *host) network.Port {
-	p := network.Port{ID: "prt_" + id, MAC: net.HardwareAddr{2, 0, 0, 0, 0, last}, Addresses: []netip.Addr{netip.MustParseAddr(address)}, Local: host == at}
+	p := network.Port{ID: "prt_" + id, MAC: net.HardwareAddr{2, 0, 0, 0, 0, last}, Addresses: []netip.Addr{netip.MustParseAddr(address)}, Groups: []string{openGroup}, Local: host == at}
 	if host != at {
 		p.Underlay = at.address
 	}

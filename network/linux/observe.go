@@ -48,7 +48,7 @@ func (n *Network) remember(have *network.Observed) {
 	if were, known := network.Were(have.Host); known {
 		n.were = were
 	}
-	have.Were = n.were
+	have.Were, have.Unjudged = n.were, n.unjudged
 }
 
 // end is one end of a cable: a link, and the other's number and namespace as
@@ -58,7 +58,7 @@ type end struct{ index, peer, namespace int }
 func (k *kernel) observeHost(have *network.Observed) (map[string]end, error) {
 	s, ends := k.host, map[string]end{}
 	err := within(s.ns, func() error {
-		if err := s.observeLinks("", have.Host, ends); err != nil {
+		if err := errors.Join(s.observeLinks("", have.Host, ends), observeFilters(have.Host)); err != nil {
 			return err
 		}
 		return readSettings(have.Host.Settings, network.HostSettings(""))

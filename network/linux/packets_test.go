@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,16 +113,27 @@ func TestPackets_anotherNetworkWithTheSameAddressesIsAnotherWorld(t *testing.T) 
 }
 
 // Guests of two networks of the same addresses, on one host, must not meet in
-// the host's tables either, where br_netfilter would bring them.
-func TestPackets_bridgedPacketsLeaveNoTraceOnTheHost(t *testing.T) {
+// the host's tables either.
+func TestPackets_bridgedPacketsAreTrackedInTheZoneOfTheirNetwork(t *testing.T) {
 	w := newWorld(t)
 	h := w.host()
 	n := blue(42, nic("aaaaaaaaaaaa", 1, "10.0.1.10", h, h), nic("bbbbbbbbbbbb", 2, "10.0.1.11", h, h))
-	h.apply(n)
+	m := blue(43, nic("cccccccccccc", 3, "10.0.1.10", h, h), nic("dddddddddddd", 4, "10.0.1.11", h, h))
+	h.apply(n, m)
 	a, b := h.guest(n, n.Ports[0]), h.guest(n, n.Ports[1])
+	c, d := h.guest(m, m.Ports[0]), h.guest(m, m.Ports[1])
 	a.reaches(b.address)
-	if tracked := h.tracked(); bytes.Contains(tracked, []byte("10.0.1.")) {
-		t.Errorf("the host tracks bridged packets:\n%s", tracked)
+	c.reaches(d.address)
+	zones := map[string]int{}
+	for line := range strings.Lines(string(h.tracked())) {
+		if strings.Contains(line, "10.0.1.") {
+			_, zone, _ := strings.Cut(line, "zone=")
+			zone, _, _ = strings.Cut(zone, " ")
+			zones[zone]++
+		}
+	}
+	if zones["1"] != 1 || zones["2"] != 1 || len(zones) != 2 {
+		t.Errorf("the host tracks by zone %v:\n%s", zones, h.tracked())
 	}
 	a.reaches(beyond) // and this is how it would look
 	if tracked := h.tracked(); !bytes.Contains(tracked, []byte("198.18.0.1")) {
@@ -356,19 +368,15 @@ func TestPackets_aTapWithoutRulesPassesNothing(t *testing.T) {
 	}
 	tap := `"` + network.Tap(r.a.port.ID) + `" . ` + r.a.port.MAC.String()
 	key := network.TableKey{Family: network.FamilyBridge, Name: "cairn"}
-	types := []string{"ifname", "ether_addr"}
+	macs := network.SetType{Name: "macs", Types: []string{"ifname", "ether_addr"}}
 	change := func(do func(*rules) error) {
 		if err := r.one.Network.host.rules(do); err != nil {
 			t.Fatal(err)
 		}
 	}
-	change(func(x *rules) error {
-		return x.take(network.RemoveElements{TableKey: key, Set: "macs", Types: types, Elements: []string{tap}})
-	})
+	change(func(x *rules) error { return x.change(key, macs, []string{tap}, nil) })
 	r.a.inject(frame("without"))
-	change(func(x *rules) error {
-		return x.add(network.AddElements{TableKey: key, Set: "macs", Types: types, Elements: []string{tap}})
-	})
+	change(func(x *rules) error { return x.change(key, macs, nil, []string{tap}) })
 	r.a.inject(frame("with them"))
 	for _, f := range seen.until(func(f []byte) bool { return bytes.Contains(f, []byte("with them")) }) {
 		if bytes.Contains(f, []byte("without")) {

@@ -63,26 +63,3 @@ func (s *space) observeProxies(x network.Space) error {
 		return nil
 	})
 }
-
-// forgetConnections ends what is tracked that has the address on either side.
-func (s *space) forgetConnections(a netip.Addr) error {
-	h, err := netlink.NewHandleAt(s.ns, unix.NETLINK_NETFILTER)
-	if err != nil {
-		return err
-	}
-	defer h.Close()
-	_, err = h.ConntrackDeleteFilters(netlink.ConntrackTable, netlink.InetFamily(familyOf(a)), ofAddress(a))
-	return gone(err)
-}
-
-type ofAddress netip.Addr
-
-// MatchConntrackFlow implements netlink.CustomConntrackFilter.
-func (o ofAddress) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
-	for _, ip := range [][]byte{f.Forward.SrcIP, f.Forward.DstIP, f.Reverse.SrcIP, f.Reverse.DstIP} {
-		if a, ok := netip.AddrFromSlice(ip); ok && a.Unmap() == netip.Addr(o) {
-			return true
-		}
-	}
-	return false
-}

@@ -61,7 +61,7 @@ func (r *rules) put(t network.Table) error {
 	r.DelTable(table)
 	r.AddTable(table)
 	for _, s := range t.Sets {
-		set := setOf(table, s.Name, s.Types, s.Data)
+		set := setOf(table, s.SetType)
 		if err := r.AddSet(set, nil); err != nil {
 			return err
 		}
@@ -69,7 +69,7 @@ func (r *rules) put(t network.Table) error {
 		for e := range s.Elements {
 			elements = append(elements, e)
 		}
-		if err := inParts(s.Types, s.Data, elements, func(e []nftables.SetElement) error { return r.SetAddElements(set, e) }); err != nil {
+		if err := inParts(s.SetType, elements, func(e []nftables.SetElement) error { return r.SetAddElements(set, e) }); err != nil {
 			return err
 		}
 	}
@@ -107,26 +107,22 @@ func (r *rules) remove(k network.TableKey) error {
 	return r.Flush()
 }
 
-func (r *rules) add(o network.AddElements) error {
-	x := setOf(tableOf(o.TableKey), o.Set, o.Types, o.Data)
-	if err := inParts(o.Types, o.Data, o.Elements, func(e []nftables.SetElement) error { return r.SetAddElements(x, e) }); err != nil {
-		return err
-	}
-	return r.Flush()
-}
-
-func (r *rules) take(o network.RemoveElements) error {
-	x := setOf(tableOf(o.TableKey), o.Set, o.Types, o.Data)
-	err := inParts(o.Types, o.Data, o.Elements, func(e []nftables.SetElement) error {
-		if err := r.SetAddElements(x, e); err != nil { // so that they are there to remove
+// change takes elements out of a set, and puts others in, in one transaction.
+func (r *rules) change(k network.TableKey, s network.SetType, gone, added []string) error {
+	set := setOf(tableOf(k), s)
+	err := inParts(s, gone, func(e []nftables.SetElement) error {
+		if err := r.SetAddElements(set, e); err != nil { // so that they are there to remove
 			return err
 		}
-		return r.SetDeleteElements(x, e)
+		return r.SetDeleteElements(set, e)
 	})
 	if err != nil {
 		return err
 	}
-	return gone(r.Flush())
+	if err := inParts(s, added, func(e []nftables.SetElement) error { return r.SetAddElements(set, e) }); err != nil {
+		return err
+	}
+	return r.Flush()
 }
 
 // observe reads the tables of ours.
@@ -140,8 +136,16 @@ func (r *rules) observe(into map[network.TableKey]network.TableState) error {
 			continue
 		}
 		k := network.TableKey{Family: name, Name: network.Mark}
-		if into[k], err = r.observeTable(k); err != nil {
+		t, err := r.observeTable(k)
+		for tries := 0; errors.Is(err, unix.ENOENT) && tries < 5; tries++ { // another hand changes it
+			t, err = r.observeTable(k)
+		}
+		switch {
+		case errors.Is(err, unix.ENOENT): // has removed it
+		case err != nil:
 			return fmt.Errorf("read table %s %s: %w", k.Family, k.Name, err)
+		default:
+			into[k] = t
 		}
 	}
 	return nil
@@ -155,13 +159,12 @@ func (r *rules) observeTable(k network.TableKey) (t network.TableState, err erro
 	}
 	var sets []network.Set
 	for _, s := range found {
-		types := strings.Split(s.KeyType.Name, " . ")
-		data := ""
+		x := network.SetType{Name: s.Name, Types: strings.Split(s.KeyType.Name, " . "), Interval: s.Interval}
 		if s.IsMap {
-			data = s.DataType.Name
+			x.Data = s.DataType.Name
 		}
-		sets = append(sets, network.Set{Name: s.Name, Types: types, Data: data})
-		if t.Sets[s.Name], err = r.observeSet(s, types, data); err != nil {
+		sets = append(sets, network.Set{SetType: x})
+		if t.Sets[s.Name], err = r.observeSet(s, x); err != nil {
 			return t, fmt.Errorf("set %s: %w", s.Name, err)
 		}
 	}

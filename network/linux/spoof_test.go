@@ -38,15 +38,16 @@ func TestSpoof_aGuestSendsAsItselfOnly(t *testing.T) {
 		frame  []byte
 		passes bool
 	}{
-		"its own packet":                    {etherFrame(to, mac, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), true},
-		"another MAC":                       {etherFrame(to, foreign, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), false},
-		"the neighbour's MAC":               {etherFrame(to, to, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), false},
-		"another address":                   {etherFrame(to, mac, unix.ETH_P_IP, ip(stolen, his, udp(1000, 2000))), false},
-		"the gateway's address":             {etherFrame(to, mac, unix.ETH_P_IP, ip(gateway, his, udp(1000, 2000))), false},
-		"no address":                        {etherFrame(to, mac, unix.ETH_P_IP, ip(nobody, his, udp(1000, 2000))), false},
-		"a fragment of another address":     {etherFrame(to, mac, unix.ETH_P_IP, patched(ip(stolen, his, udp(1000, 2000)), 7, 3)), false},
-		"its own broadcast":                 {etherFrame(broadcast, mac, unix.ETH_P_IP, ip(own, all, udp(1000, 2000))), true},
-		"a DHCP client without an address":  {etherFrame(broadcast, mac, unix.ETH_P_IP, ip(nobody, all, udp(68, 67))), true},
+		"its own packet":                {etherFrame(to, mac, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), true},
+		"another MAC":                   {etherFrame(to, foreign, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), false},
+		"the neighbour's MAC":           {etherFrame(to, to, unix.ETH_P_IP, ip(own, his, udp(1000, 2000))), false},
+		"another address":               {etherFrame(to, mac, unix.ETH_P_IP, ip(stolen, his, udp(1000, 2000))), false},
+		"the gateway's address":         {etherFrame(to, mac, unix.ETH_P_IP, ip(gateway, his, udp(1000, 2000))), false},
+		"no address":                    {etherFrame(to, mac, unix.ETH_P_IP, ip(nobody, his, udp(1000, 2000))), false},
+		"a fragment of another address": {etherFrame(to, mac, unix.ETH_P_IP, patched(ip(stolen, his, udp(1000, 2000)), 7, 3)), false},
+		// What is for all is for the router alone: no group was asked about the rest.
+		"its own broadcast":                 {etherFrame(broadcast, mac, unix.ETH_P_IP, ip(own, all, udp(1000, 2000))), false},
+		"a DHCP client without an address":  {etherFrame(broadcast, mac, unix.ETH_P_IP, ip(nobody, all, udp(68, 67))), false},
 		"a DHCP client to one":              {etherFrame(to, mac, unix.ETH_P_IP, ip(nobody, his, udp(68, 67))), false},
 		"a DHCP client of another MAC":      {etherFrame(broadcast, foreign, unix.ETH_P_IP, ip(nobody, all, udp(68, 67))), false},
 		"a DHCP client that renews":         {etherFrame(to, mac, unix.ETH_P_IP, ip(own, his, udp(68, 67))), true},

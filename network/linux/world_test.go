@@ -188,5 +188,5 @@ func (h *host) apply(networks ...network.Network) {
 }
 
 func (h *host) desired(networks ...network.Network) network.Desired {
-	return network.Desired{Underlay: h.address, UnderlayMTU: fabricMTU, Uplink: "eth0", Networks: networks}
+	return network.Desired{Underlay: h.address, UnderlayMTU: fabricMTU, Uplink: "eth0", Networks: networks, Groups: map[string]network.SecurityGroup{openGroup: {Rules: openRules}}}
 }
