@@ -6,8 +6,9 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/cairn-cloud/cairn/api"
 	"pgregory.net/rapid"
+
+	"github.com/cairn-cloud/cairn/api"
 )
 
 // What a set says of a packet is what the rules of the groups say.
