@@ -57,19 +57,18 @@ func setOf(elements ...string) map[string]bool {
 	return out
 }
 
-// undecided holds while the groups of one of these sides are still to be asked.
-func undecided(sides uint32) Bits { return Bits{Field: PacketMark, Mask: sides, Not: true} }
-func decided(sides uint32) Bits   { return Bits{Field: PacketMark, Mask: sides} }
-
-// agreed says that the groups of a side need not be asked, or have agreed.
-func agreed(side uint32) SetBits { return SetBits{Field: PacketMark, Mask: side} }
+// undecided holds while somebody's groups are still to be asked.
+var undecided = Bits{Field: PacketMark, Mask: bothSides, Not: true}
 
 // mark gives the packet a mark.
 func mark(value uint32) SetBits { return SetBits{PacketMark, allBits, value} }
 
-// hasAgreed holds when a side of the connection has.
-func hasAgreed(side uint32) Bits {
-	return Bits{Field: ConnMark, Mask: markOwner | side, Value: consentMark | side}
+// asks holds when it is the groups of these sides that are to be asked.
+func asks(sides uint32) Bits { return Bits{PacketMark, allBits, false, consentMark | sides} }
+
+// agreed holds when these sides of the connection have.
+func agreed(sides uint32) Bits {
+	return Bits{ConnMark, markOwner | sides, false, consentMark | sides}
 }
 
 // guardElements are what the sets of the guard's table hold.
@@ -105,15 +104,18 @@ func guardTable(underlay netip.Addr, e guardElements) Table {
 				{drop},
 			}},
 			{Name: "tap", Rules: []Rule{
+				{is(EtherType, "ip"), Jump("tap_ip")},
 				{notIn(setMACs, InLink, EtherSource), drop},
 				{is(EtherType, "arp"), Jump("tap_arp")},
 				{is(EtherType, "ip6"), Jump("tap_ip6")},
-				{isNot(EtherType, "ip"), drop},
+				{drop},
+			}},
+			{Name: "tap_ip", Rules: []Rule{
 				// Nobody but the agent answers DHCP.
 				{is(UDPSource, "67"), drop},
 				{is(UDPDest, "68"), drop},
-				{is(IPSource, "0.0.0.0"), is(IPDest, "255.255.255.255"), is(UDPSource, "68"), is(UDPDest, "67"), accept},
 				{in(setPorts, InLink, EtherSource, IPSource), accept},
+				{is(IPSource, "0.0.0.0"), is(IPDest, "255.255.255.255"), is(UDPSource, "68"), is(UDPDest, "67"), in(setMACs, InLink, EtherSource), accept},
 				{drop},
 			}},
 			// Every packet is judged by what follows its first header, so nothing may
@@ -180,46 +182,62 @@ func guardTable(underlay netip.Addr, e guardElements) Table {
 			// Before br_netfilter brings the packet to the host's table: whose groups are
 			// to be asked there, where taps are not seen.
 			{Name: "forward", Type: "filter", Hook: "forward", Priority: -10, Policy: "accept", Rules: []Rule{
-				{is(InLink, "ct*"), Jump("consent")},
-				{is(InLink, "cx*"), Jump("consent")},
-				{is(InLink, "cg*"), Jump("consent")},
+				{is(InLink, "ct*"), Jump("from_tap")},
+				{is(InLink, "cx*"), Jump("from_tunnel")},
+				{is(InLink, "cg*"), Jump("from_router")},
 			}},
-			{Name: "consent", Rules: []Rule{
+			{Name: "from_tap", Rules: []Rule{
+				{mark(consentMark | bySender)},
+				{is(OutLink, "cx*"), is(EtherType, "ip"), returned},
+				{is(EtherType, "arp"), mark(consentMark), returned},
+				// What is said to find neighbours was judged when it came in.
+				{in(setDiscovery, ICMPv6Type), mark(consentMark), returned},
+				{is(OutLink, "ct*"), Jump("to_tap")},
+				{is(OutLink, "cg*"), Jump("to_router")},
+			}},
+			{Name: "from_tunnel", Rules: []Rule{
+				{mark(consentMark)},
+				{is(OutLink, "ct*"), Jump("to_tap")},
+			}},
+			{Name: "from_router", Rules: []Rule{
 				{mark(consentMark)},
 				{is(EtherType, "arp"), returned},
-				{is(InLink, "ct*"), SetBits{PacketMark, bySender, bySender}},
-				{is(OutLink, "ct*"), SetBits{PacketMark, byReceiver, byReceiver}},
-				{is(OutLink, "ct*"), isNot(InLink, "cg*"), Jump("delivered")},
-				// What is said to find neighbours was judged when it came in. Nothing is
-				// asked of what is the router's own either.
-				{in(setDiscovery, ICMPv6Type), mark(consentMark)},
-				{in(setRouters4, OutLink, IPDest), mark(consentMark)},
-				{in(setRouters6, OutLink, IP6Dest), mark(consentMark)},
-				{is(OutLink, "cg*"), is(IPDest, "224.0.0.0/3"), mark(consentMark)},
-				{is(OutLink, "cg*"), is(IP6Dest, "ff00::/8"), mark(consentMark)},
-				{in(setRouters4, InLink, IPSource), mark(consentMark)},
-				{in(setRouters6, InLink, IP6Source), mark(consentMark)},
+				{in(setDiscovery, ICMPv6Type), returned},
+				{in(setRouters4, InLink, IPSource), returned},
+				{in(setRouters6, InLink, IP6Source), returned},
+				{is(OutLink, "ct*"), mark(consentMark | byReceiver)},
 			}},
 			// A guest's groups are asked by its MAC: nothing may come to it under
 			// another's address, to which others agree.
-			{Name: "delivered", Rules: []Rule{
-				{in(setPorts, OutLink, EtherDest, IPDest), returned},
-				{in(setPorts6, OutLink, EtherDest, IP6Dest), returned},
-				{is(IP6Dest, "ff00::/8"), returned},
+			{Name: "to_tap", Rules: []Rule{
+				{in(setPorts, OutLink, EtherDest, IPDest), SetBits{PacketMark, byReceiver, byReceiver}, returned},
+				{is(EtherType, "arp"), returned},
+				{in(setDiscovery, ICMPv6Type), returned},
+				{in(setPorts6, OutLink, EtherDest, IP6Dest), SetBits{PacketMark, byReceiver, byReceiver}, returned},
 				{drop},
 			}},
+			// Nothing is asked of what is for the router itself.
+			{Name: "to_router", Rules: []Rule{
+				{in(setRouters4, OutLink, IPDest), mark(consentMark)},
+				{in(setRouters6, OutLink, IP6Dest), mark(consentMark)},
+				{is(IPDest, "224.0.0.0/3"), mark(consentMark)},
+				{is(IP6Dest, "ff00::/8"), mark(consentMark)},
+			}},
 			{Name: "postrouting", Type: "filter", Hook: "postrouting", Priority: 300, Policy: "accept", Rules: []Rule{
-				{is(OutLink, "ct*"), Jump("decided")},
-				{is(OutLink, "cx*"), Jump("decided")},
-				{is(OutLink, "cg*"), Jump("decided")},
-				// What a router sends to another host leaves under the host's MAC: the
-				// gateway's is the same everywhere and must mean the local one only.
-				{is(OutLink, "cx*"), is(EtherSource, gateway), SetEtherSource(hostMAC(underlay))},
+				{undecided, Jump("undecided")},
+				{is(OutLink, "cx*"), Jump("to_tunnel")},
 			}},
 			// It is closed here too: what did not come by the host's table was not judged.
-			{Name: "decided", Rules: []Rule{
-				{undecided(bothSides), drop},
+			{Name: "undecided", Rules: []Rule{
+				{is(OutLink, "ct*"), drop},
+				{is(OutLink, "cx*"), drop},
+				{is(OutLink, "cg*"), drop},
+			}},
+			// What a router sends to another host leaves under the host's MAC: the
+			// gateway's is the same everywhere and must mean the local one only.
+			{Name: "to_tunnel", Rules: []Rule{
 				{mark(0)},
+				{is(EtherSource, gateway), SetEtherSource(hostMAC(underlay))},
 			}},
 		},
 	}
@@ -259,16 +277,18 @@ func hostTable(underlay netip.Addr, e hostElements) Table {
 				{is(UDPDest, vxlan), NoTrack{}},
 			}},
 			{Name: "input", Type: "filter", Hook: "input", Priority: 0, Policy: "accept", Rules: []Rule{
+				// From a router there may come what claims to be a host.
+				{is(UDPDest, vxlan), isNot(InLink, "cu*"), in(setHosts, IPSource), accept},
+				{is(UDPDest, vxlan), drop},
 				{is(InLink, "cu*"), CTState("established,related"), accept},
 				{is(InLink, "cu*"), drop},
 				{is(InLink, "cb*"), drop},
 				{is(InLink, "ct*"), drop},
 				{is(InLink, "cx*"), drop},
 				{is(InLink, "cg*"), drop},
-				{in(setHosts, IPSource), is(UDPDest, vxlan), accept},
-				{is(UDPDest, vxlan), drop},
 			}},
 			{Name: "forward", Type: "filter", Hook: "forward", Priority: 0, Policy: "accept", Rules: []Rule{
+				{is(InLink, "cb*"), Jump("groups")},
 				// A guest's packet leaves with this host's address, and other hosts
 				// take tunnels from that: what could be one never leaves.
 				{is(InLink, "cu*"), is(UDPDest, vxlan), drop},
@@ -307,19 +327,20 @@ func groupRules(c consents) (sets []Set, chains []Chain) {
 	}
 	original, reply := is(ConnWay, "original"), is(ConnWay, "reply")
 	chains = []Chain{
-		{Name: "groups", Type: "filter", Hook: "forward", Priority: -10, Policy: "accept", Rules: []Rule{
-			{isNot(InLink, "cb*"), accept},
-			{decided(bothSides), accept},
+		{Name: "groups", Rules: []Rule{
 			// Who has agreed to a connection has agreed to its answers.
-			{original, hasAgreed(bySender), agreed(bySender)},
-			{original, hasAgreed(byReceiver), agreed(byReceiver)},
-			{reply, hasAgreed(bySender), agreed(byReceiver)},
-			{reply, hasAgreed(byReceiver), agreed(bySender)},
-			{decided(bothSides), accept},
+			{asks(bySender), original, agreed(bySender), mark(consentMark), accept},
+			{asks(byReceiver), reply, agreed(bySender), mark(consentMark), accept},
+			{asks(byReceiver), original, agreed(byReceiver), mark(consentMark), accept},
+			{asks(bySender), reply, agreed(byReceiver), mark(consentMark), accept},
+			{asks(bothSides), agreed(bothSides), mark(consentMark), accept},
+			{asks(0), accept},
 			{Bits{ConnMark, markOwner, true, consentMark}, SetBits{ConnMark, allBits, consentMark}},
-			{Bits{PacketMark, bothSides, false, bothSides}, Jump("both")},
-			{undecided(bySender), Jump("egress")},
-			{undecided(byReceiver), Jump("ingress")},
+			{asks(bySender), Jump("egress")},
+			{asks(byReceiver), Jump("ingress")},
+			{asks(bothSides), Jump("both")},
+			{asks(0), accept},
+			{drop},
 		}},
 		{Name: "both", Rules: []Rule{{Jump("egress")}, {Jump("ingress")}}},
 	}
@@ -330,7 +351,6 @@ func groupRules(c consents) (sets []Set, chains []Chain) {
 			Set{SetType{Name: s.ranges6(), Types: []string{"mark", "ipv6_addr", "inet_proto", "inet_service"}, Interval: true}, c.elements[s.ranges6()]},
 		)
 		ports, types := s.name+"_ports", s.name+"_types"
-		yes := Bits{PacketMark, allBits, false, consentMark}
 		chains = append(chains, Chain{Name: s.name, Rules: []Rule{
 			// The mark and the priority hold who they are, while they are asked.
 			{mark(0), SetBits{Priority, allBits, 0}},
@@ -340,17 +360,17 @@ func groupRules(c consents) (sets []Set, chains []Chain) {
 			{in(setPorted, Protocols), Jump(ports)},
 			{notIn(setPorted, Protocols), Jump(types)},
 			// An error about a connection may be agreed to where the connection is not.
-			{yes, original, CTState("established,new"), SetBits{ConnMark, s.bit, s.bit}},
-			{yes, SetBits{Priority, allBits, 0}, returned},
+			{asks(0), original, CTState("established,new"), SetBits{ConnMark, s.bit, s.bit}},
+			{asks(0), SetBits{Priority, allBits, 0}, returned},
 			{drop},
 		}})
-		asks := func(detail Field) []Rule {
+		lookups := func(detail Field) []Rule {
 			ask := func(set string, other Field) Rule {
 				return Rule{in(set, PacketMark, other, Protocols, detail), mark(consentMark), returned}
 			}
 			return []Rule{ask(s.members(), Priority), ask(s.ranges4(), s.other4), ask(s.ranges6(), s.other6)}
 		}
-		chains = append(chains, Chain{Name: ports, Rules: asks(DestPort)}, Chain{Name: types, Rules: asks(TypeCode)})
+		chains = append(chains, Chain{Name: ports, Rules: lookups(DestPort)}, Chain{Name: types, Rules: lookups(TypeCode)})
 	}
 	return sets, chains
 }
