@@ -55,7 +55,10 @@ bench-scale: build ## measure 1,000 hosts and 20,000 instances, then idle
 bench-takeover: build ## measure how long nobody leads after the leader was killed
 	$(GO) run -tags $(TAGS) ./bench/takeover
 
+bench-network: ## measure the way between two guests, beside the same without rules
+	$(GO) run ./bench/network
+
 clean: ## remove what was built
 	rm -rf bin deploy/images/out
 
-.PHONY: help deps build images demo test check sim torture bench-boot bench-writes bench-lists bench-scale bench-takeover clean
+.PHONY: help deps build images demo test check sim torture bench-boot bench-writes bench-lists bench-scale bench-takeover bench-network clean

@@ -46,9 +46,9 @@ func run(ctx context.Context, o options) (err error) {
 		name string
 		make func(*room) error
 	}{
-		{"no rules", func(r *room) error { return r.bare(dir) }},
-		{"few", func(r *room) error { return small.cairn(r, dir) }},
-		{"many", func(r *room) error { return o.cairn(r, dir) }},
+		{"no rules", func(r *room) error { return r.bare() }},
+		{"few", func(r *room) error { return small.cairn(ctx, r, dir) }},
+		{"many", func(r *room) error { return o.cairn(ctx, r, dir) }},
 	} {
 		bench.Say("make a room: %s", m.name)
 		r, err := newRoom(m.name)
@@ -148,7 +148,7 @@ func (w *way) trip(ctx context.Context, n int) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		defer ends[i].Close()
+		defer func() { _ = ends[i].Close() }()
 		if err := ends[i].SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			return 0, err
 		}
@@ -185,7 +185,7 @@ func (w *way) trip(ctx context.Context, n int) (time.Duration, error) {
 
 // report prints medians, and the ratios round by round.
 func report(ways []*way) error {
-	fmt.Println(bench.Machine()) //nolint:forbidigo // the result
+	fmt.Println(bench.Machine())
 	t := bench.NewTable(os.Stdout, "", "Mbit/s", "ratio", "aim", "round trip", "ratio", "aim")
 	for i, w := range ways {
 		peer, aim := ways[0], 0.95

@@ -128,7 +128,7 @@ func up(h *netlink.Handle, link string, addresses ...netip.Prefix) error {
 }
 
 // bare makes what Cairn makes, without its rules: bridges, tunnels and their entries.
-func (r *room) bare(string) error {
+func (r *room) bare() error {
 	for i := range r.hosts {
 		err := within(r.hosts[i], func() error { // not a packet comes by anybody's rules
 			for _, what := range []string{"iptables", "ip6tables"} {
@@ -176,7 +176,7 @@ func (r *room) bare(string) error {
 type size struct{ members, rules, ports int }
 
 // cairn has the hosts made by Cairn itself.
-func (s size) cairn(r *room, dir string) error {
+func (s size) cairn(ctx context.Context, r *room, dir string) error {
 	for i := range r.hosts {
 		d := network.Desired{Underlay: address(i), UnderlayMTU: fabricMTU, Networks: []network.Network{s.network(i)}, Groups: map[string]network.SecurityGroup{group: s.group()}}
 		err := within(r.hosts[i], func() error {
@@ -185,10 +185,10 @@ func (s size) cairn(r *room, dir string) error {
 				return err
 			}
 			r.close = append(r.close, func() error { // what has a name would stay
-				_, err := n.Apply(context.Background(), network.Desired{})
+				_, err := n.Apply(context.WithoutCancel(ctx), network.Desired{})
 				return errors.Join(err, n.Close())
 			})
-			_, err = n.Apply(context.Background(), d)
+			_, err = n.Apply(ctx, d)
 			return err
 		})
 		if err != nil {
