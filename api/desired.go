@@ -81,6 +81,7 @@ type HostNetwork struct {
 	MTU     int                   `json:"mtu,omitempty"`    // 0: the most that fits the underlay
 	Domain  string                `json:"domain,omitempty"` // that its names are in
 	Egress  EgressMode            `json:"egress,omitempty"` // empty: nat
+	Routes  []Route               `json:"routes,omitempty"`
 	Subnets map[string]HostSubnet `json:"subnets"`
 }
 

@@ -83,7 +83,7 @@ func reserved(c netip.Prefix) string {
 		{"127.0.0.0/8", "127.0.0.0/8, the loopback range"},
 		{"224.0.0.0/3", "224.0.0.0/3, multicast and reserved"},
 		{"0.0.0.0/8", "0.0.0.0/8"},
-		{"100.64.0.0/10", "100.64.0.0/10, which the hosts' routers use"},
+		{"198.18.0.0/16", "198.18.0.0/16, which the hosts' routers use"},
 		{"fd00:ec2::/64", "fd00:ec2::/64, where the metadata service is"},
 		{"fe80::/10", "fe80::/10, the link-local range"},
 		{"ff00::/8", "ff00::/8, multicast"},

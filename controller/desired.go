@@ -155,7 +155,7 @@ func hostNetwork(v api.View, id string) *api.HostNetwork {
 	if n == nil {
 		return nil
 	}
-	h := &api.HostNetwork{ID: id, VNI: n.Spec.VNI, MTU: n.Spec.MTU, Domain: n.Spec.Domain, Egress: n.Spec.Egress, Subnets: map[string]api.HostSubnet{}}
+	h := &api.HostNetwork{ID: id, VNI: n.Spec.VNI, MTU: n.Spec.MTU, Domain: n.Spec.Domain, Egress: n.Spec.Egress, Routes: n.Spec.Routes, Subnets: map[string]api.HostSubnet{}}
 	for o := range v.Referrers(api.KindSubnet, api.KindNetwork, id) {
 		if s, ok := o.(*api.Subnet); ok {
 			h.Subnets[s.ID] = api.HostSubnet{CIDR: s.Spec.CIDR, Gateway: s.Spec.Gateway, DNSServers: s.Spec.DNSServers}

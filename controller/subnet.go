@@ -23,5 +23,11 @@ func admitSubnet(a *admission, old, o api.Object) error {
 				s.Spec.CIDR, other.Spec.CIDR, other.Name, n.GetMeta().Name)
 		}
 	}
+	for i, r := range n.(*api.Network).Spec.Routes {
+		if r.Destination.Bits() > 0 && r.Destination.Overlaps(s.Spec.CIDR) {
+			return api.NewProblem(409, "route_overlap", "spec.cidr", "choose a range beside it, or change the route", "%s overlaps %s, the destination of routes[%d] of the network %s",
+				s.Spec.CIDR, r.Destination, i, n.GetMeta().Name)
+		}
+	}
 	return nil
 }

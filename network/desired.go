@@ -45,7 +45,7 @@ func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, erro
 	for _, n := range want.Networks {
 		ps := ports[n.ID]
 		slices.SortFunc(ps, func(a, b Port) int { return strings.Compare(a.ID, b.ID) })
-		d.Networks = append(d.Networks, Network{ID: n.ID, VNI: n.VNI, MTU: GuestMTU(mtu, n.MTU), Subnets: subnets(n), Ports: ps, Public: public[n.ID], Closed: n.Egress == api.EgressNone})
+		d.Networks = append(d.Networks, Network{ID: n.ID, VNI: n.VNI, MTU: GuestMTU(mtu, n.MTU), Subnets: subnets(n), Ports: ps, Public: public[n.ID], Closed: n.Egress == api.EgressNone, Routes: routes(n)})
 	}
 	slices.SortFunc(d.Networks, func(a, b Network) int { return int(a.VNI) - int(b.VNI) })
 	if len(bad) > 0 {
@@ -93,6 +93,13 @@ func securityGroup(g api.HostGroup) (out SecurityGroup) {
 			x.Details = Range{uint16(*r.ICMPType << 8), uint16(*r.ICMPType<<8 | 0xff)}
 		}
 		out.Rules = append(out.Rules, x)
+	}
+	return out
+}
+
+func routes(n api.HostNetwork) (out []StaticRoute) {
+	for _, r := range n.Routes {
+		out = append(out, StaticRoute{r.Destination, r.Via})
 	}
 	return out
 }

@@ -339,6 +339,17 @@ func portsOf(n Network) map[netip.Addr]Port {
 	return out
 }
 
+// behind finds the port that a static route leads to for an address.
+func behind(n Network, ports map[netip.Addr]Port, a netip.Addr) (p Port, ok bool) {
+	best := -1
+	for _, r := range n.routes() {
+		if at, known := ports[r.Via]; known && r.To.Contains(a) && r.To.Bits() > best {
+			p, ok, best = at, true, r.To.Bits()
+		}
+	}
+	return p, ok
+}
+
 // Allows tells whether everybody who has agreed to a connection would do so now.
 // It has no say about those of others.
 func (j *Judge) Allows(f Flow) bool {
@@ -354,6 +365,9 @@ func (j *Judge) Allows(f Flow) bool {
 			return true
 		}
 		p, ok := ports[own]
+		if !ok {
+			p, ok = behind(j.zones[f.Zone], ports, own)
+		}
 		if !ok || !p.Local && !p.Tap {
 			return false
 		}

@@ -29,13 +29,14 @@ func lay(want Desired, have Observed) layout {
 	if len(want.Networks) == 0 {
 		return l
 	}
-	guard := guardElements{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	guard := newGuardElements()
 	hosts, ours := map[string]bool{}, map[string]bool{}
 	out := outside{layout: l, link: uplinkOf(want, have), underlay: want.Underlay, cables: map[string]bool{}}
 	ways := allocateTransits(want.Networks, have)
 	for _, n := range want.Networks {
 		l.network(n, want.Underlay)
 		guard.router(n.VNI, l.Routers[Namespace(n.VNI)])
+		l.static(n)
 		in, back := map[string]bool{}, map[string]bool{}
 		if t, ok := ways[n.VNI]; ok {
 			l.uplink(n, t)
@@ -61,6 +62,13 @@ func lay(want Desired, have Observed) layout {
 						guard.ports[pair+" . "+a.String()] = true
 					} else {
 						guard.ports6[pair+" . "+a.String()] = true
+					}
+				}
+				for _, r := range n.beyond(p) {
+					if r.Addr().Is4() {
+						guard.beyond4[pair+" . "+prefixElement(r)] = true
+					} else {
+						guard.beyond6[pair+" . "+prefixElement(r)] = true
 					}
 				}
 			}

@@ -41,6 +41,16 @@ func drawNetwork(t *rapid.T, vni uint32) Network {
 	if rapid.Bool().Draw(t, "IPv6") {
 		n.Subnets = append(n.Subnets, Subnet{CIDR: netip.MustParsePrefix("fd00::/64"), Gateway: netip.MustParseAddr("fd00::1")})
 	}
+	for range rapid.IntRange(0, 2).Draw(t, "routes") { // some of them cannot be had
+		r := StaticRoute{To: rapid.SampledFrom([]netip.Prefix{
+			netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("10.0.0.0/16"), netip.MustParsePrefix("fd12::/48"), netip.MustParsePrefix("::/0"),
+		}).Draw(t, "to"), Via: netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(1, 8).Draw(t, "via"))})}
+		if rapid.IntRange(0, 2).Draw(t, "IPv6 route") == 0 {
+			r.Via = netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(rapid.IntRange(1, 8).Draw(t, "via"))})
+		}
+		n.Routes = append(n.Routes, r)
+	}
+	n.Closed = rapid.IntRange(0, 3).Draw(t, "closed") == 0
 	for i := range rapid.IntRange(0, 5).Draw(t, "ports") {
 		p := Port{
 			ID: fmt.Sprintf("prt_%06d%06d", vni, i), Local: rapid.Bool().Draw(t, "local"),

@@ -19,6 +19,8 @@ const (
 	setMACs      = "macs"       // guard: the MAC of each tap
 	setPorts     = "ports"      // guard: the MAC and address of each tap
 	setPorts6    = "ports6"     // guard: the MAC and IPv6 address of each tap, with its link-local one
+	setBeyond4   = "beyond4"    // guard: ranges that routes lead to a tap
+	setBeyond6   = "beyond6"    // guard: the same of IPv6
 	setHiding    = "hiding"     // guard: headers that something could hide behind
 	setWhole     = "whole"      // guard: what must not come in fragments
 	setSaid      = "said"       // guard: the ICMPv6 that guests may send as they like
@@ -72,7 +74,11 @@ func agreed(sides uint32) Bits {
 }
 
 // guardElements are what the sets of the guard's table hold.
-type guardElements struct{ macs, ports, ports6, routers4, routers6 map[string]bool }
+type guardElements struct{ macs, ports, ports6, beyond4, beyond6, routers4, routers6 map[string]bool }
+
+func newGuardElements() guardElements {
+	return guardElements{map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+}
 
 // guardTable is what a frame of a guest has to pass. It is closed: a tap that is
 // in no set can send nothing, and neither can a kind of frame that no rule
@@ -85,6 +91,8 @@ func guardTable(underlay netip.Addr, e guardElements) Table {
 			{SetType{Name: setMACs, Types: []string{"ifname", "ether_addr"}}, e.macs},
 			{SetType{Name: setPorts, Types: []string{"ifname", "ether_addr", "ipv4_addr"}}, e.ports},
 			{SetType{Name: setPorts6, Types: []string{"ifname", "ether_addr", "ipv6_addr"}}, e.ports6},
+			{SetType{Name: setBeyond4, Types: []string{"ifname", "ether_addr", "ipv4_addr"}, Interval: true}, e.beyond4},
+			{SetType{Name: setBeyond6, Types: []string{"ifname", "ether_addr", "ipv6_addr"}, Interval: true}, e.beyond6},
 			// Hop-by-hop and destination options, routing, authentication, mobility, HIP, shim.
 			{SetType{Name: setHiding, Types: []string{"inet_proto"}}, setOf("0", "43", "51", "60", "135", "139", "140")},
 			{SetType{Name: setWhole, Types: []string{"inet_proto"}}, setOf("0", "43", "44", "51", "58", "60", "135", "139", "140")},
@@ -101,6 +109,7 @@ func guardTable(underlay netip.Addr, e guardElements) Table {
 				// A probe before an address is used (RFC 5227) claims nothing.
 				{is(ARPOperation, "request"), is(ARPSourceIP, "0.0.0.0"), accept},
 				{in(setPorts, InLink, ARPSourceMAC, ARPSourceIP), accept},
+				{in(setBeyond4, InLink, ARPSourceMAC, ARPSourceIP), accept}, // asks by what it is about to send
 				{drop},
 			}},
 			{Name: "tap", Rules: []Rule{
@@ -115,6 +124,7 @@ func guardTable(underlay netip.Addr, e guardElements) Table {
 				{is(UDPSource, "67"), drop},
 				{is(UDPDest, "68"), drop},
 				{in(setPorts, InLink, EtherSource, IPSource), accept},
+				{in(setBeyond4, InLink, EtherSource, IPSource), accept},
 				{is(IPSource, "0.0.0.0"), is(IPDest, "255.255.255.255"), is(UDPSource, "68"), is(UDPDest, "67"), in(setMACs, InLink, EtherSource), accept},
 				{drop},
 			}},
@@ -129,6 +139,7 @@ func guardTable(underlay netip.Addr, e guardElements) Table {
 				{is(UDPSource, "547"), drop},
 				{is(UDPDest, "546"), drop},
 				{in(setPorts6, InLink, EtherSource, IP6Source), accept},
+				{in(setBeyond6, InLink, EtherSource, IP6Source), accept},
 				{drop},
 			}},
 			// Of neighbour discovery, what is the port's own. Router advertisements
@@ -136,6 +147,7 @@ func guardTable(underlay netip.Addr, e guardElements) Table {
 			{Name: "tap_icmp6", Rules: []Rule{
 				{is(ICMPv6Type, "nd-router-solicit"), is(IP6Source, "::"), accept},
 				{is(ICMPv6Type, "nd-neighbor-solicit"), is(IP6Source, "::"), Jump("tap_probe")},
+				{in(setSaid, ICMPv6Type), in(setBeyond6, InLink, EtherSource, IP6Source), accept},
 				{notIn(setPorts6, InLink, EtherSource, IP6Source), drop},
 				{in(setSaid, ICMPv6Type), accept},
 				{is(ICMPv6Type, "nd-router-solicit"), accept},
@@ -214,6 +226,8 @@ func guardTable(underlay netip.Addr, e guardElements) Table {
 				{is(EtherType, "arp"), returned},
 				{in(setDiscovery, ICMPv6Type), returned},
 				{in(setPorts6, OutLink, EtherDest, IP6Dest), SetBits{PacketMark, byReceiver, byReceiver}, returned},
+				{in(setBeyond4, OutLink, EtherDest, IPDest), SetBits{PacketMark, byReceiver, byReceiver}, returned},
+				{in(setBeyond6, OutLink, EtherDest, IP6Dest), SetBits{PacketMark, byReceiver, byReceiver}, returned},
 				{drop},
 			}},
 			// Nothing is asked of what is for the router itself.

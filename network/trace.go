@@ -339,11 +339,15 @@ func (w *walker) tap(tap string) {
 			if Tap(p.ID) != tap {
 				continue
 			}
-			if !slices.Contains(p.Addresses, w.dest()) {
+			beyond := slices.ContainsFunc(n.beyond(p), func(r netip.Prefix) bool { return r.Contains(w.dest()) })
+			if !slices.Contains(p.Addresses, w.dest()) && !beyond {
 				w.drop("link "+tap, "the guest of port %s is not %s", p.ID, w.dest())
 				return
 			}
-			w.way.Port = p.ID
+			if w.way.Port = p.ID; beyond {
+				w.arrive("link "+tap, "it arrives at port %s, by which %s is reached", p.ID, w.dest())
+				return
+			}
 			w.arrive("link "+tap, "it arrives at port %s", p.ID)
 			return
 		}

@@ -38,6 +38,13 @@ func web(h map[string]Desired) {
 	}
 }
 
+// routed has a range behind the other host's port, which its own group lets in.
+func routed(h map[string]Desired) {
+	for _, d := range h {
+		d.Networks[0].Routes = []StaticRoute{{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParseAddr("10.0.2.10")}}
+	}
+}
+
 // mute has no groups.
 func mute(h map[string]Desired) {
 	for _, d := range h {
@@ -60,6 +67,7 @@ func TestTrace_golden(t *testing.T) {
 		{"to a port that is not", Packet{a("10.0.2.10"), TCP, 22}, web},
 		{"from who may send nothing", Packet{a("10.0.2.10"), TCP, 443}, mute},
 		{"from who may send nothing to its router", Packet{a("10.0.1.1"), Ping, 0}, mute},
+		{"to a range behind a port", Packet{a("172.16.9.9"), TCP, 443}, routed},
 		{"to the gateway", Packet{a("10.0.1.1"), Ping, 0}, nil},
 		{"to the metadata", Packet{a("169.254.169.254"), TCP, 80}, nil},
 		{"to the host", Packet{a("192.0.2.1"), TCP, 22}, nil},

@@ -24,6 +24,14 @@ type Network struct {
 	Ports   []Port // every placed port of the network, local and remote; sorted by ID
 	Public  []Public
 	Closed  bool // it has no way out
+	Routes  []StaticRoute
+}
+
+// StaticRoute sends what is for a range to a port of the network, which may send
+// from there.
+type StaticRoute struct {
+	To  netip.Prefix
+	Via netip.Addr
 }
 
 // Public is an address outside by which a local port is reached.

@@ -74,6 +74,11 @@ func advertise(n nic) ([]byte, error) {
 			ra.Options = append(ra.Options, &ndp.RouteInformation{PrefixLength: uint8(c.Bits()), Prefix: c.Addr(), RouteLifetime: ndp.Infinity})
 		}
 	}
+	for _, r := range n.network.Routes {
+		if d := r.Destination; d.Addr().Is6() {
+			ra.Options = append(ra.Options, &ndp.RouteInformation{PrefixLength: uint8(d.Bits()), Prefix: d.Addr(), RouteLifetime: ndp.Infinity})
+		}
+	}
 	if n.mtu > 0 {
 		ra.Options = append(ra.Options, ndp.NewMTU(uint32(n.mtu)))
 	}

@@ -207,6 +207,14 @@ func routesOf(nics []nic, at int) []route {
 			out = append(out, route{s.CIDR.Masked(), via6})
 		}
 	}
+	for _, r := range n.network.Routes {
+		switch d := r.Destination; {
+		case d.Addr().Is4() && at > 0 && d.Bits() > 0:
+			out = append(out, route{d, n.subnet().Gateway})
+		case d.Addr().Is6() && via6.IsValid():
+			out = append(out, route{d, via6})
+		}
+	}
 	return out
 }
 

@@ -24,6 +24,7 @@ var conveniences = []convenience{
 	{api.KindInstance, "port", "Existing port to use as a NIC; may be given many times.", nicFlag("port")},
 	{api.KindInstance, "security-group", "Security group of the NICs that --network and --subnet make; may be given many times.", groupFlag},
 	{api.KindInstance, "user-data-file", "File with the user data for cloud-init; - is the standard input.", fileFlag("user_data")},
+	{api.KindNetwork, "route", "Range that a port of the network leads to, as DESTINATION,ADDRESS, such as 172.16.0.0/12,10.0.0.5; may be given many times.", routeFlag},
 	{api.KindSecurityGroup, "rule", "What to allow, as DIRECTION,PROTOCOL[,PORT[-PORT]][,CIDR or GROUP], such as ingress,tcp,80-90,203.0.113.0/24 or ingress,icmp,8; may be given many times.", ruleFlag},
 	{api.KindSSHKey, "public-key-file", "File with the public key, such as ~/.ssh/id_ed25519.pub; - is the standard input.", fileFlag("public_key")},
 }
@@ -106,6 +107,20 @@ func groupFlag(_ *app, body map[string]any, values []string) error {
 		return errors.New("--security-group is about the NICs of --network and --subnet, and there are none: give one, or set the groups of the port")
 	}
 	return nil
+}
+
+// routeFlag appends a route for each value.
+func routeFlag(_ *app, body map[string]any, values []string) error {
+	spec, _ := body["spec"].(map[string]any)
+	routes, _ := spec["routes"].([]any)
+	for _, v := range values {
+		to, via, two := strings.Cut(v, ",")
+		if !two {
+			return fmt.Errorf("--route %s: give DESTINATION,ADDRESS, such as 172.16.0.0/12,10.0.0.5", v)
+		}
+		routes = append(routes, map[string]any{"destination": to, "via": via})
+	}
+	return assign(body, []string{"spec", "routes"}, routes)
 }
 
 // ruleFlag appends a rule for each value. What comes behind the protocol is told

@@ -366,17 +366,17 @@ func TestPackets_aTapWithoutRulesPassesNothing(t *testing.T) {
 	frame := func(word string) []byte {
 		return etherFrame(r.b.port.MAC, r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.a.address, r.b.address, unix.IPPROTO_UDP, udpPacket(1000, 2000, []byte(word))))
 	}
-	tap := `"` + network.Tap(r.a.port.ID) + `" . ` + r.a.port.MAC.String()
+	tap := `"` + network.Tap(r.a.port.ID) + `" . ` + r.a.port.MAC.String() + " . " + r.a.address.String()
 	key := network.TableKey{Family: network.FamilyBridge, Name: "cairn"}
-	macs := network.SetType{Name: "macs", Types: []string{"ifname", "ether_addr"}}
+	ports := network.SetType{Name: "ports", Types: []string{"ifname", "ether_addr", "ipv4_addr"}}
 	change := func(do func(*rules) error) {
 		if err := r.one.Network.host.rules(do); err != nil {
 			t.Fatal(err)
 		}
 	}
-	change(func(x *rules) error { return x.change(key, macs, []string{tap}, nil) })
+	change(func(x *rules) error { return x.change(key, ports, []string{tap}, nil) })
 	r.a.inject(frame("without"))
-	change(func(x *rules) error { return x.change(key, macs, nil, []string{tap}) })
+	change(func(x *rules) error { return x.change(key, ports, nil, []string{tap}) })
 	r.a.inject(frame("with them"))
 	for _, f := range seen.until(func(f []byte) bool { return bytes.Contains(f, []byte("with them")) }) {
 		if bytes.Contains(f, []byte("without")) {
