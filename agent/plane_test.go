@@ -99,6 +99,9 @@ func all(d api.HostDesired) []api.DesiredItem {
 	for id, f := range d.Floating {
 		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindFloatingIP, ID: id, Floating: &f})
 	}
+	for id, g := range d.Groups {
+		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindSecurityGroup, ID: id, Group: &g})
+	}
 	for id, i := range d.Instances {
 		items = append(items, api.DesiredItem{Op: "set", Kind: api.KindInstance, ID: id, Instance: &i})
 	}

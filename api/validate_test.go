@@ -50,7 +50,7 @@ func TestValidate_namesTheFieldAndTheCause(t *testing.T) {
 		{"network", `{"spec":{"routes":[{"destination":"172.16.0.1/12","via":"10.0.0.5"}]}}`, "spec.routes[0].destination", "bits set"},
 		{"network", `{"spec":{"routes":[{"destination":"169.254.0.0/16","via":"10.0.0.5"}]}}`, "spec.routes[0].destination", "metadata service"},
 		{"network", `{"spec":{"routes":[{"destination":"198.18.4.0/24","via":"10.0.0.5"}]}}`, "spec.routes[0].destination", "hosts' routers"},
-		{"network", `{"spec":{"routes":[{"destination":"0.0.0.0/0","via":"10.0.0.5"}]}}`, "spec.routes[0].destination", "own way out"},
+		{"network", `{"spec":{"egress":"nat","routes":[{"destination":"0.0.0.0/0","via":"10.0.0.5"}]}}`, "spec.routes[0].destination", "own way out"},
 		{"network", `{"spec":{"routes":[{"destination":"172.16.0.0/12","via":"10.0.0.5"},{"destination":"172.16.0.0/12","via":"10.0.0.6"}]}}`, "spec.routes[1].destination", "routes[0] already"},
 		{"network", `{"spec":{"domain":"shop"}}`, "spec.domain", "two to ten names"},
 		{"network", `{"spec":{"domain":"Shop.example"}}`, "spec.domain", "lower-case"},
@@ -146,8 +146,11 @@ func TestValidate_namesTheFieldAndTheCause(t *testing.T) {
 			t.Fatalf("no kind %s", c.kind)
 		}
 		o, _ := example(t, k)
-		if g, ok := o.(*api.SecurityGroup); ok {
-			g.Spec.Rules = nil
+		switch o := o.(type) { // or what a patch says would be put into an element that is there
+		case *api.SecurityGroup:
+			o.Spec.Rules = nil
+		case *api.Network:
+			o.Spec.Routes = nil
 		}
 		if err := json.Unmarshal([]byte(c.patch), o); err != nil {
 			t.Fatalf("%s %s: %v", c.kind, c.patch, err)

@@ -72,6 +72,7 @@ var Problems = []ProblemDoc{
 	{"quota_exceeded", 409, "The project may not use that much.", "Delete something, or ask a cloud administrator to raise the quota."},
 	{"read_only", 422, "The field is given by Cairn.", "Leave it out, or send it as it is."},
 	{"reference_not_found", 422, "What a field names is not there.", "List the kind to see what there is."},
+	{"route_overlap", 409, "The range overlaps what a route of the network leads to.", "Choose a range beside it, or change the route."},
 	{"subnet_exhausted", 409, "All addresses for ports are taken.", "Delete ports that nobody needs, or add a subnet."},
 	{"subnet_overlap", 409, "The range overlaps another subnet of the network.", "Choose a range beside it."},
 	{"unauthenticated", 401, "There is no valid token or certificate with the request.", "Send Authorization: Bearer with a token that is not deleted or expired."},
