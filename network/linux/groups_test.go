@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -318,7 +318,7 @@ func TestGroups_withoutTheFilterNothingPasses(t *testing.T) {
 	before := r.two.received("cx00002a")
 	x.say("past the filter")
 	for r.two.received("cx00002a") == before { // so that it is not on its way still when the filter is back
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	if found, err := r.two.Apply(t.Context(), *r.two.want); err != nil || len(found) != 1 || found[0].Field != "link cb00002a filtered" {
 		t.Errorf("it finds %v (%v)", found, err)
