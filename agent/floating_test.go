@@ -56,3 +56,21 @@ func TestFloating_isToldWhenItIsInPlace(t *testing.T) {
 		}
 	}
 }
+
+// So it does of limits, which the host's network is made with.
+func TestBandwidth_isToldWhenItIsInPlace(t *testing.T) {
+	d := testDesired(testInstance("ins_a"))
+	p, limit := d.Ports["prt_ins_a"], 5
+	p.Bandwidth = &api.Bandwidth{EgressMbps: &limit}
+	d.Ports[p.ID] = p
+	n, err := networkDesired(testUnderlay, d)
+	if err != nil || n.Networks[0].Ports[0].Limits != (network.Limits{FromGuest: 5 * network.Megabit}) {
+		t.Errorf("the host's network has %+v (%v)", n.Networks[0].Ports[0].Limits, err)
+	}
+	for _, holds := range []bool{true, false} {
+		have := Observed{Domains: map[string]Domain{"ins_a": {State: DomainRunning}}, NetworkHolds: holds}
+		if s := portStatus(have, p, nil, "hst_a"); holds != (s.Bandwidth != nil && *s.Bandwidth.EgressMbps == 5) {
+			t.Errorf("it says %+v where the network holds: %t", s.Bandwidth, holds)
+		}
+	}
+}

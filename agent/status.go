@@ -168,7 +168,7 @@ func portStatus(have Observed, p api.HostPort, floating []netip.Addr, host strin
 	s.State = api.StateDown
 	s.ObservedGeneration = p.Generation
 	if d, ok := have.Domains[p.Instance]; ok && d.State == DomainRunning && have.NetworkHolds {
-		s.State, s.FloatingIPs = api.StateActive, floating
+		s.State, s.FloatingIPs, s.Bandwidth = api.StateActive, floating, p.Bandwidth
 	}
 	return s
 }

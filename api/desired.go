@@ -101,9 +101,10 @@ type HostPort struct {
 	Hostname  string        `json:"hostname"` // of the instance
 	MAC       string        `json:"mac"`
 	Addresses []PortAddress `json:"addresses"`
-	Groups    []string      `json:"groups,omitempty"`  // IDs of its security groups
-	Local     bool          `json:"local,omitempty"`   // on this host
-	Underlay  netip.Addr    `json:"underlay,omitzero"` // address of the host where it is
+	Groups    []string      `json:"groups,omitempty"`    // IDs of its security groups
+	Bandwidth *Bandwidth    `json:"bandwidth,omitempty"` // where it is on this host, or to come to it
+	Local     bool          `json:"local,omitempty"`     // on this host
+	Underlay  netip.Addr    `json:"underlay,omitzero"`   // address of the host where it is
 	// Incoming: its instance is to come to this host. It has a tap here already,
 	// and is reached at Underlay until its instance has arrived.
 	Incoming bool `json:"incoming,omitempty"`

@@ -55,6 +55,7 @@ type NIC struct {
 	Addresses      []PortAddress `json:"addresses,omitempty" doc:"Default: one of each family (IPv4, IPv6) that the network has." maxItems:"16"`
 	Port           string        `json:"port,omitempty" doc:"ID or name of a port that exists; without it one is made, and its ID is put here."`
 	SecurityGroups []string      `json:"security_groups,omitzero" writeOnly:"true" doc:"IDs or names of the security groups of the port that is made. Left out: the project's group default. The port has them from then on, and they are changed there." maxItems:"8"`
+	Bandwidth      *Bandwidth    `json:"bandwidth,omitempty" writeOnly:"true" doc:"How much may pass the port that is made. It is changed there."`
 }
 
 // InstanceStatus is what is seen of an instance.
@@ -266,6 +267,7 @@ func (i *Instance) Validate() error {
 		}
 		validateAddresses(&f, at+".addresses", nic.Addresses)
 		validateGroups(at+".security_groups", nic.SecurityGroups, &f)
+		nic.Bandwidth.validate(at+".bandwidth", &f)
 	}
 	f = append(f, validateLabels("spec.required_labels", i.Spec.RequiredLabels)...)
 	return f.Err()

@@ -18,6 +18,7 @@ type PortSpec struct {
 	Addresses      []PortAddress `json:"addresses,omitempty" doc:"Default: one of each family (IPv4, IPv6) that the network has." maxItems:"16"`
 	MAC            string        `json:"mac,omitempty" doc:"Unicast. Default: made by Cairn." example:"02:16:3e:4a:5b:6c" pattern:"^([0-9a-f]{2}:){5}[0-9a-f]{2}$"`
 	SecurityGroups []string      `json:"security_groups,omitzero" doc:"IDs or names of its security groups. Left out: the project's group default. With an empty list nothing passes but what its router offers. They can be changed at any time." maxItems:"8"`
+	Bandwidth      *Bandwidth    `json:"bandwidth,omitempty" doc:"How much may pass. Default: no limit. It can be changed at any time."`
 	Instance       string        `json:"instance,omitempty" readOnly:"true" doc:"ID of the instance whose NIC it is."`
 	Owned          bool          `json:"owned,omitempty" readOnly:"true" doc:"It was made with its instance and goes with it."`
 }
@@ -28,11 +29,37 @@ type PortAddress struct {
 	Address netip.Addr `json:"address,omitempty,omitzero" doc:"Default: a free one of the subnet." format:"ip"`
 }
 
+// Bandwidth limits what a port may send and be sent, each way for itself, in
+// megabits (1,000,000 bits) a second of Ethernet frames. What is more waits a
+// moment, and is then lost.
+type Bandwidth struct {
+	IngressMbps *int `json:"ingress_mbps,omitempty" minimum:"1" maximum:"100000" doc:"To the guest, in megabits a second. Default: no limit."`
+	EgressMbps  *int `json:"egress_mbps,omitempty" minimum:"1" maximum:"100000" doc:"From the guest, in megabits a second. Default: no limit."`
+}
+
+// maxMbps is what the counters of the kernel's shapers hold, and more than NICs have.
+const maxMbps = 100_000
+
+func (b *Bandwidth) validate(at string, f *Faults) {
+	if b == nil {
+		return
+	}
+	for _, x := range []struct {
+		field string
+		mbps  *int
+	}{{"ingress_mbps", b.IngressMbps}, {"egress_mbps", b.EgressMbps}} {
+		if x.mbps != nil && (*x.mbps < 1 || *x.mbps > maxMbps) {
+			f.Add(at+"."+x.field, "leave it out for no limit", "%d is not between 1 and %d megabits a second", *x.mbps, maxMbps)
+		}
+	}
+}
+
 // PortStatus is what is seen of a port.
 type PortStatus struct {
 	Status
 	Host        string       `json:"host,omitempty" doc:"ID of the host where the port is up."`
 	FloatingIPs []netip.Addr `json:"floating_ips,omitempty" doc:"Floating IPs that its host has put into place."`
+	Bandwidth   *Bandwidth   `json:"bandwidth,omitempty" doc:"Limits that its host has put into place."`
 }
 
 var portKind = kind[Port](Kind{
@@ -62,6 +89,7 @@ func (p *Port) Validate() error {
 		}
 	}
 	validateGroups("spec.security_groups", p.Spec.SecurityGroups, &f)
+	p.Spec.Bandwidth.validate("spec.bandwidth", &f)
 	return f.Err()
 }
 

@@ -188,6 +188,9 @@ func hostPort(v api.View, host string, nets map[string]bool, id string) *api.Hos
 			h.Also, _ = netip.ParseAddr(at.Status.Address)
 		}
 	}
+	if h.Local || h.Incoming {
+		h.Bandwidth = p.Spec.Bandwidth
+	}
 	return h
 }
 

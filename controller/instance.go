@@ -113,7 +113,7 @@ func (a *admission) giveNIC(i *api.Instance, n int) error {
 	p := &api.Port{}
 	p.ID, p.Project = a.newID(api.KindPort), i.Project
 	p.Name = fmt.Sprintf("%s-nic%d-%s", i.Name[:min(len(i.Name), 40)], n, p.ID[len(p.ID)-8:])
-	p.Spec = api.PortSpec{Network: nic.Network, Addresses: nic.Addresses, Instance: i.ID, Owned: true, SecurityGroups: nic.SecurityGroups}
+	p.Spec = api.PortSpec{Network: nic.Network, Addresses: nic.Addresses, Instance: i.ID, Owned: true, SecurityGroups: nic.SecurityGroups, Bandwidth: nic.Bandwidth}
 	if err := a.givePort(at, p); err != nil {
 		return err
 	}
@@ -133,6 +133,9 @@ func (a *admission) attachPort(i *api.Instance, nic *api.NIC, at string) error {
 	}
 	if nic.SecurityGroups != nil {
 		return api.NewProblem(422, "invalid_value", at+".security_groups", "set them on the port", "port %s has security groups of its own", old.Name)
+	}
+	if nic.Bandwidth != nil {
+		return api.NewProblem(422, "invalid_value", at+".bandwidth", "set it on the port", "port %s has limits of its own", old.Name)
 	}
 	network := cmp.Or(nic.Network, old.Spec.Network)
 	a.sameByName(api.KindNetwork, i.Project, old.Spec.Network, &network)

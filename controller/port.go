@@ -23,7 +23,7 @@ func admitPort(a *admission, old, o api.Object) error {
 	if err := a.giveGroups("spec.security_groups", p); err != nil {
 		return err
 	}
-	return immutable(old, o, "make another port", "security_groups")
+	return immutable(old, o, "make another port", "security_groups", "bandwidth")
 }
 
 // sameByName puts the ID back where a change names the same object by its name.

@@ -39,6 +39,9 @@ func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, erro
 			q.Underlay, q.Tap = p.Underlay, p.Incoming
 			q.Leaving = p.Incoming && want.Instances[p.Instance].Outgoing != nil
 		}
+		if b := p.Bandwidth; b != nil {
+			q.Limits = Limits{ToGuest: rate(b.IngressMbps), FromGuest: rate(b.EgressMbps)}
+		}
 		ports[p.Network] = append(ports[p.Network], q)
 	}
 	public := publicOf(want)
@@ -53,6 +56,13 @@ func FromHost(underlay netip.Addr, mtu int, want api.HostDesired) (Desired, erro
 		return d, fmt.Errorf("ports %s lack a MAC, an address or the address of their host", strings.Join(bad, ", "))
 	}
 	return d, nil
+}
+
+func rate(mbps *int) int64 {
+	if mbps == nil {
+		return 0
+	}
+	return int64(*mbps) * Megabit
 }
 
 // publicOf are the public addresses of local ports, by network.

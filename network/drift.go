@@ -89,11 +89,40 @@ func (d *differences) add(op Op) {
 		d.tell(o.Of, o.Route.Link, fmt.Sprintf("route %s", o.To), is, o.Route.String())
 	case RemoveRoute:
 		d.tell(o.Of, o.Route.Link, fmt.Sprintf("route %s", o.To), o.Route.String(), Absent)
+	case PutRate:
+		d.tell(o.Of, o.Link, "rate of "+o.Link, d.rate(o.Of, o.Link), rateText(o.Rate))
+	case RemoveRate:
+		d.tell(o.Of, o.Link, "rate of "+o.Link, d.rate(o.Of, o.Link), Absent)
+	case PutDetour:
+		d.tell(o.Of, o.Link, "detour of "+o.Link, d.detour(o.Of, o.Link), o.To)
+	case RemoveDetour:
+		d.tell(o.Of, o.Link, "detour of "+o.Link, d.detour(o.Of, o.Link), Absent)
 	case PutSetting:
 		d.tell(o.Of, o.Link, "setting "+o.File, isOr(d.space(o.Of).Settings, o.SettingKey), o.Value)
 	default:
 		d.entry(op)
 	}
+}
+
+const altered = "altered"
+
+func (d *differences) rate(o Of, link string) string {
+	switch r, ok := d.space(o).Rates[link]; {
+	case !ok:
+		return Absent
+	case r == 0:
+		return altered
+	default:
+		return rateText(r)
+	}
+}
+
+func (d *differences) detour(o Of, link string) string {
+	to, ok := d.space(o).Detours[link]
+	if ok && to == "" {
+		return altered
+	}
+	return isOr(d.space(o).Detours, link)
 }
 
 // entry tells of forwarding entries, neighbours and rules.
@@ -120,7 +149,7 @@ func (d *differences) entry(op Op) {
 	case PutTable:
 		is := Absent
 		if _, ok := d.space(o.Of).Tables[o.Table.TableKey]; ok {
-			is = "altered"
+			is = altered
 		}
 		d.tell(o.Of, "", tableField(o.Table.TableKey), is, there)
 	case RemoveTable:

@@ -237,6 +237,15 @@ func (l layout) tap(n Network, p Port) {
 	tap := Tap(p.ID)
 	l.networks[tap] = n.VNI
 	l.link("", Link{Name: tap, Kind: KindTap, MTU: n.MTU, Bridge: Bridge(n.VNI)})
+	if r := p.Limits.ToGuest; r > 0 {
+		l.Host.Rates[tap] = r
+	}
+	if r := p.Limits.FromGuest; r > 0 {
+		detour := Detour(p.ID)
+		l.networks[detour] = n.VNI
+		l.link("", Link{Name: detour, Kind: KindDetour, MTU: n.MTU})
+		l.Host.Rates[detour], l.Host.Detours[tap] = r, detour
+	}
 }
 
 func (l layout) remote(n Network, p Port, m MAC) {

@@ -137,6 +137,21 @@ func (m *model) say(op Op) error {
 		s.Routes[o.To] = o.Route
 	case RemoveRoute:
 		delete(s.Routes, o.To)
+	case PutRate:
+		s.Rates[o.Link] = o.Rate
+		return need(o.Link)
+	case RemoveRate:
+		delete(s.Rates, o.Link)
+	case PutDetour:
+		if err := need(o.Link, o.To); err != nil {
+			return err
+		}
+		if s.Rates[o.To] == 0 || !s.Links[o.To].Up {
+			return fmt.Errorf("%s is not ready", o.To)
+		}
+		s.Detours[o.Link] = o.To
+	case RemoveDetour:
+		delete(s.Detours, o.Link)
 	case PutSetting:
 		s.Settings[o.SettingKey] = o.Value
 		if o.SettingKey == ipv6Off(o.Link) && o.Value != "0" {
@@ -280,6 +295,13 @@ func (m *model) remove(namespace, name string) {
 	forget(s.Addresses, func(k AddressKey, _ bool) bool { return k.Link == name })
 	forget(s.Routes, func(_ netip.Prefix, r Route) bool { return r.Link == name })
 	forget(s.Settings, func(k SettingKey, _ string) bool { return k.Link == name })
+	forget(s.Rates, func(k string, _ int64) bool { return k == name })
+	forget(s.Detours, func(k, _ string) bool { return k == name })
+	for k, to := range s.Detours {
+		if to == name { // as the kernel has it: what comes is lost
+			s.Detours[k] = ""
+		}
+	}
 	for n, other := range s.Links {
 		if other.Bridge == name {
 			other.Bridge, other.Port = "", BridgePort{}

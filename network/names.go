@@ -30,6 +30,10 @@ func Namespace(vni uint32) string { return name("cairn-", vni) }
 // Tap is the name of a port's tap: the cable of one guest's NIC.
 func Tap(port string) string { return "ct" + port[max(0, len(port)-12):] }
 
+// Detour is the name of the link by which frames from a port's guest go, where
+// they are limited: only what leaves by a link can wait there.
+func Detour(port string) string { return "ci" + port[max(0, len(port)-12):] }
+
 func name(prefix string, vni uint32) string { return fmt.Sprintf("%s%06x", prefix, vni) }
 
 // Names of the links in a router's namespace.
@@ -52,7 +56,7 @@ const Group = 0xca19
 
 // OwnedLink tells whether a link of the host is ours.
 func OwnedLink(name, alias string, group uint32) bool {
-	if _, ok := vniOf(name); !ok && !strings.HasPrefix(name, "ct") {
+	if _, ok := vniOf(name); !ok && !strings.HasPrefix(name, "ct") && !strings.HasPrefix(name, "ci") {
 		return false
 	}
 	return alias == Mark || alias == "" && group == Group

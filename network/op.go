@@ -129,6 +129,29 @@ type (
 		To    netip.Prefix
 		Route Route
 	}
+	// PutRate limits what leaves by a link.
+	PutRate struct {
+		Of
+		Link string
+		Rate int64 // bytes a second
+	}
+	// RemoveRate limits it no more.
+	RemoveRate struct {
+		Of
+		Link string
+	}
+	// PutDetour sends all that comes by a link out by another, after which it goes
+	// on as if it came by the first.
+	PutDetour struct {
+		Of
+		Link string
+		To   string
+	}
+	// RemoveDetour does so no more.
+	RemoveDetour struct {
+		Of
+		Link string
+	}
 	// PutSetting writes a sysctl.
 	PutSetting struct {
 		Of
@@ -248,6 +271,23 @@ func (o RemoveAddress) String() string {
 func (o PutRoute) String() string {
 	return fmt.Sprintf("%s: route %s by %s on %s", o.Of, o.To, o.Route.Via, o.Route.Link)
 }
+
+func (o PutRate) String() string {
+	return fmt.Sprintf("%s: limit %s to %s", o.Of, o.Link, rateText(o.Rate))
+}
+
+func (o RemoveRate) String() string { return fmt.Sprintf("%s: limit %s no more", o.Of, o.Link) }
+
+func (o PutDetour) String() string {
+	return fmt.Sprintf("%s: send what comes by %s by %s", o.Of, o.Link, o.To)
+}
+
+func (o RemoveDetour) String() string {
+	return fmt.Sprintf("%s: send what comes by %s by no other", o.Of, o.Link)
+}
+
+// rateText writes bytes a second as people say it.
+func rateText(rate int64) string { return fmt.Sprintf("%g Mbit/s", float64(rate)/Megabit) }
 
 func (o RemoveRoute) String() string { return fmt.Sprintf("%s: no route %s", o.Of, o.To) }
 func (o PutSetting) String() string  { return fmt.Sprintf("%s: set %s to %s", o.Of, o.File, o.Value) }

@@ -50,7 +50,10 @@ type rank int
 
 // Ranks of what is removed.
 const (
-	goTap rank = iota
+	goDetour rank = iota // before where it leads, or what comes would be lost
+	goTap
+	goDetourLink
+	goRate
 	goForward
 	goTunnel
 	goNeighbour
@@ -87,8 +90,12 @@ const (
 	onCable
 	putRoute
 	putTap
+	putDetourLink
 	putTapSetting
 	putTapForward
+	onDetourLink
+	putRate
+	putDetour
 	onTap
 	putProxy
 	announce
@@ -209,6 +216,8 @@ func goLink(k Kind) rank {
 	switch k {
 	case KindTap:
 		return goTap
+	case KindDetour:
+		return goDetourLink
 	case KindCable:
 		return goCable
 	case KindVXLAN:

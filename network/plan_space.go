@@ -1,6 +1,7 @@
 package network
 
 import (
+	"maps"
 	"net/netip"
 	"strings"
 )
@@ -57,6 +58,20 @@ func (p *planner) space(name string, want, have Space) {
 		func(to netip.Prefix, r Route) {
 			p.add(removing, goRoute, RemoveRoute{p.of(name, r.Link), to, r})
 		})
+	difference(have.Rates, want.Rates,
+		func(link string, _ int64) bool { return is(link) },
+		func(link string, rate int64) { p.add(making, putRate, PutRate{p.of(name, link), link, rate}) },
+		func(link string, _ int64) { p.add(removing, goRate, RemoveRate{p.of(name, link), link}) })
+	detours := maps.Clone(have.Detours)
+	for link, to := range detours {
+		if to != "" && !is(to) {
+			detours[link] = "" // it leads nowhere
+		}
+	}
+	difference(detours, want.Detours,
+		func(link, _ string) bool { return is(link) },
+		func(link, to string) { p.add(making, putDetour, PutDetour{p.of(name, link), link, to}) },
+		func(link, _ string) { p.add(removing, goDetour, RemoveDetour{p.of(name, link), link}) })
 }
 
 // difference calls put for what is to be there and is not, and remove for what
@@ -102,6 +117,8 @@ func makeLink(k Kind) (put, on rank) {
 		return putVXLAN, onVXLAN
 	case KindTap:
 		return putTap, onTap
+	case KindDetour:
+		return putDetourLink, onDetourLink
 	default:
 		return putCable, onCable
 	}
@@ -118,7 +135,7 @@ func (p *planner) settings(namespace string, want, have Space) {
 		switch {
 		case key.Link != "":
 			o = p.of(namespace, key.Link)
-			if want.Links[key.Link].Kind == KindTap {
+			if k := want.Links[key.Link].Kind; k == KindTap || k == KindDetour {
 				r = putTapSetting
 			}
 		case namespace != "":

@@ -67,6 +67,7 @@ func drawNetwork(t *rapid.T, vni uint32) Network {
 		if !p.Local {
 			p.Underlay = netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.IntRange(2, 4).Draw(t, "host"))})
 		}
+		p.Limits = Limits{ToGuest: rapid.SampledFrom([]int64{0, 0, Megabit, 8 * Megabit}).Draw(t, "to guest"), FromGuest: rapid.SampledFrom([]int64{0, 0, Megabit, 8 * Megabit}).Draw(t, "from guest")}
 		n.Ports = append(n.Ports, p)
 		if len(p.Addresses) > 0 && rapid.IntRange(0, 2).Draw(t, "public") == 0 { // some of them are another's, or the host's own
 			n.Public = append(n.Public, Public{netip.AddrFrom4([4]byte{192, 0, 2, byte(rapid.SampledFrom([]int{1, 101, 102, 103, 104}).Draw(t, "floating"))}), p.Addresses[0]})
@@ -123,7 +124,7 @@ func damage(t *rapid.T, m *model) {
 		spaces := append([]string{""}, slices.Sorted(maps.Keys(m.Routers))...)
 		name := rapid.SampledFrom(spaces).Draw(t, "where")
 		s, _ := m.space(name)
-		switch rapid.IntRange(0, 9).Draw(t, "what") {
+		switch rapid.IntRange(0, 10).Draw(t, "what") {
 		case 0:
 			if l := pick(t, s.Links, less); l != "" && l != "lo" {
 				m.remove(name, l)
@@ -190,6 +191,12 @@ func damage(t *rapid.T, m *model) {
 					m.Host.Links[l] = x
 				}
 			}
+		case 10:
+			if l := pick(t, s.Links, less); l != "" {
+				s.Rates[l], s.Detours[l] = rapid.SampledFrom([]int64{0, 1}).Draw(t, "rate"), ""
+			}
+			delete(s.Rates, pick(t, s.Rates, less))
+			delete(s.Detours, pick(t, s.Detours, less))
 		}
 		m.ForwardingWasOff = m.ForwardingWasOff || m.Host.Tables[hostKey].Sets[setOurs][elementForwarding]
 	}

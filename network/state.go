@@ -35,6 +35,8 @@ type Space struct {
 	Routes     map[netip.Prefix]Route // but those that the kernel makes for addresses
 	Settings   map[SettingKey]string
 	Tables     map[TableKey]TableState
+	Rates      map[string]int64  // by link: how much may leave by it, in bytes a second; 0: something else holds it up
+	Detours    map[string]string // by link: where all goes that comes by it; empty: something else is done with it
 }
 
 // NewSpace returns an empty one.
@@ -42,7 +44,7 @@ func NewSpace() Space {
 	return Space{
 		Links: map[string]Link{}, Forwards: map[ForwardKey]string{}, Tunnels: map[TunnelKey]netip.Addr{},
 		Neighbours: map[NeighbourKey]MAC{}, Proxies: map[NeighbourKey]bool{}, Addresses: map[AddressKey]bool{}, Routes: map[netip.Prefix]Route{},
-		Settings: map[SettingKey]string{}, Tables: map[TableKey]TableState{},
+		Settings: map[SettingKey]string{}, Tables: map[TableKey]TableState{}, Rates: map[string]int64{}, Detours: map[string]string{},
 	}
 }
 
@@ -67,6 +69,7 @@ const (
 	KindVXLAN    Kind = "vxlan"
 	KindTap      Kind = "tun"
 	KindCable    Kind = "veth"
+	KindDetour   Kind = "ifb"
 	KindLoopback Kind = "loopback"
 )
 

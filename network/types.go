@@ -67,4 +67,11 @@ type Port struct {
 	Also     netip.Addr
 	Instance string
 	Hostname string
+	Limits   Limits // of its tap, if it has one here
 }
+
+// Limits is how much may pass a port, in bytes of frames a second; 0 is no limit.
+type Limits struct{ ToGuest, FromGuest int64 }
+
+// Megabit is a megabit a second, in bytes a second.
+const Megabit = 1_000_000 / 8

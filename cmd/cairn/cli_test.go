@@ -134,6 +134,8 @@ func TestBody_ofFileFlagsAndSets(t *testing.T) {
 		{"port", []string{"--network", "front", "--subnet", "a", "--subnet", "b=fd00::5", "--address", "10.0.0.9"}, `{"name":"x","spec":{"addresses":[{"subnet":"a"},{"address":"fd00::5","subnet":"b"},{"address":"10.0.0.9"}],"network":"front"}}`},
 		{"instance", []string{"--required-label", "disk=ssd", "--labels", "a=b,c=d"}, `{"labels":{"a":"b","c":"d"},"name":"x","spec":{"required_labels":{"disk":"ssd"}}}`},
 		{"instance", []string{"--network", "front", "--port", "p1", "--security-group", "web", "--security-group", "ssh"}, `{"name":"x","spec":{"nics":[{"network":"front","security_groups":["web","ssh"]},{"port":"p1"}]}}`},
+		{"port", []string{"--bandwidth-egress-mbps", "200", "--set", "spec.bandwidth.ingress_mbps=7"}, `{"name":"x","spec":{"bandwidth":{"egress_mbps":200,"ingress_mbps":7}}}`},
+		{"port", []string{"--set", "spec.bandwidth=null"}, `{"name":"x","spec":{"bandwidth":null}}`},
 		{"network", []string{"--route", "172.16.0.0/12,10.0.0.5", "--route", "fd12::/48,fd00::5"}, `{"name":"x","spec":{"routes":[{"destination":"172.16.0.0/12","via":"10.0.0.5"},{"destination":"fd12::/48","via":"fd00::5"}]}}`},
 		{"security-group", []string{"--rule", "ingress,tcp,80-90,203.0.113.0/24", "--rule", "ingress,udp,53,web", "--rule", "egress,icmp,8", "--rule", "egress"}, `{"name":"x","spec":{"rules":[{"cidr":"203.0.113.0/24","direction":"ingress","ports":{"first":80,"last":90},"protocol":"tcp"},{"direction":"ingress","group":"web","ports":{"first":53},"protocol":"udp"},{"direction":"egress","icmp_type":8,"protocol":"icmp"},{"direction":"egress"}]}}`},
 		{"instance-type", []string{"--vcpus", "2", "--memory-mib", "64", "--disk-gib", "1"}, `{"name":"x","spec":{"disk_gib":1,"memory_mib":64,"vcpus":2}}`},

@@ -71,6 +71,14 @@ func (s *space) do(op network.Op) error {
 		return s.route(o.To, o.Route, s.links.RouteReplace)
 	case network.RemoveRoute:
 		return gone(s.route(o.To, o.Route, s.links.RouteDel))
+	case network.PutRate:
+		return s.putRate(o.Link, o.Rate)
+	case network.RemoveRate:
+		return gone(noQdisc(s.removeRate(o.Link)))
+	case network.PutDetour:
+		return s.putDetour(o.Link, o.To)
+	case network.RemoveDetour:
+		return s.removeDetour(o.Link)
 	case network.PutSetting:
 		return within(s.ns, func() error { return writeSetting(o.SettingKey, o.Value) })
 	case network.PutTable:

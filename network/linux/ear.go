@@ -39,7 +39,7 @@ func (w *watch) listen(name string, ns netns.NsHandle) (*ear, error) {
 		return c, c.SetReadBuffer(w.n.eventBuffer)
 	}
 	var err error
-	if e.links, err = open(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF,
+	if e.links, err = open(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK, unix.RTNLGRP_TC, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_NETCONF,
 		unix.RTNLGRP_IPV6_IFADDR, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV6_NETCONF); err != nil {
 		e.close()
 		return nil, err
@@ -103,6 +103,9 @@ func (v *view) space(name string) network.Space {
 	return v.Routers[name]
 }
 
+// tcMessage is the length of tcmsg of linux/rtnetlink.h.
+const tcMessage = 20
+
 // Of linux/netconf.h: which link a setting is about, and that it is about all.
 const (
 	netconfIndex = 1
@@ -120,6 +123,8 @@ func (e *ear) concernsLink(seen *view, m netlink.Message) bool {
 		return e.name != "" || network.OwnedLink(text(name), network.Mark, 0) || seen.uplink != "" && text(name) == seen.uplink
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		return len(b) >= unix.SizeofIfAddrmsg && ours(binary.NativeEndian.Uint32(b[4:]))
+	case unix.RTM_NEWQDISC, unix.RTM_DELQDISC, unix.RTM_NEWTFILTER, unix.RTM_DELTFILTER:
+		return len(b) >= tcMessage && ours(binary.NativeEndian.Uint32(b[4:]))
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		index := attribute(b, unix.SizeofRtMsg, unix.RTA_OIF)
 		return e.name != "" || len(index) == 4 && ours(binary.NativeEndian.Uint32(index))

@@ -59,6 +59,7 @@ func TestEvents_tellWhatAnotherHandChanged(t *testing.T) {
 	w := newWorld(t)
 	h := w.host()
 	n := wide(42, h, w.host())
+	n.Ports[0].Limits = network.Limits{ToGuest: network.Megabit, FromGuest: network.Megabit}
 	e := h.events()
 	h.apply(n)
 	in := func(router bool, command string) func() {
@@ -83,6 +84,14 @@ func TestEvents_tellWhatAnotherHandChanged(t *testing.T) {
 		{"a tap switched off", in(false, "ip link set ctaaaaaa00002a down"), "switch on ctaaaaaa00002a"},
 		{"a tap taken off its bridge", in(false, "ip link set ctaaaaaa00002a nomaster"), "put tun ctaaaaaa00002a"},
 		{"a port that learns", in(false, "bridge link set dev ctaaaaaa00002a learning on"), "put tun ctaaaaaa00002a"},
+		{"a limit removed", in(false, "tc qdisc del dev ctaaaaaa00002a root"), "limit ctaaaaaa00002a to 1 Mbit/s"},
+		{"a limit raised", in(false, "tc qdisc replace dev ctaaaaaa00002a root tbf rate 1gbit burst 128kb limit 128kb"), "limit ctaaaaaa00002a to 1 Mbit/s"},
+		{"a limit of another kind", in(false, "tc qdisc replace dev ciaaaaaa00002a root handle 5: pfifo"), "limit ciaaaaaa00002a to 1 Mbit/s"},
+		{"a limit of no port", in(false, "tc qdisc replace dev ctbbbbbb00002a root tbf rate 1gbit burst 128kb limit 128kb"), "limit ctbbbbbb00002a no more"},
+		{"a detour removed", in(false, "tc qdisc del dev ctaaaaaa00002a clsact"), "send what comes by ctaaaaaa00002a by ciaaaaaa00002a"},
+		{"a detour emptied", in(false, "tc filter del dev ctaaaaaa00002a ingress"), "send what comes by ctaaaaaa00002a by ciaaaaaa00002a"},
+		{"a detour of no port", in(false, "tc qdisc add dev ctbbbbbb00002a clsact; tc filter add dev ctbbbbbb00002a ingress protocol all u32 match u32 0 0 action mirred egress redirect dev eth0"), "send what comes by ctbbbbbb00002a by no other"},
+		{"a detour's link", in(false, "ip link del ciaaaaaa00002a"), "put ifb ciaaaaaa00002a"},
 		{"a bridge deleted", in(false, "ip link del cb00002a"), "put bridge cb00002a"},
 		{"the MTU", in(false, "ip link set cx00002a mtu 1300"), "put vxlan cx00002a"},
 		{"a VXLAN device made anew", in(false, "ip link del cx00002a; ip link add cx00002a type vxlan id 42 dstport 4789; ip link set cx00002a alias cairn"), "remove link cx00002a"},

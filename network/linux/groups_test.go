@@ -10,7 +10,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"pgregory.net/rapid"
 
@@ -315,9 +314,10 @@ func TestGroups_withoutTheFilterNothingPasses(t *testing.T) {
 	x.say("by the filter")
 	x.heard(x.to, "by the filter")
 	run(t, r.two.Network.host.ns, "ip", "link", "set", "cb00002a", "type", "bridge", "nf_call_iptables", "0")
-	before := r.two.received("cx00002a")
+	arrived := func() uint64 { return r.received(r.two.Network.host.ns, "cx00002a").RxPackets }
+	before := arrived()
 	x.say("past the filter")
-	for r.two.received("cx00002a") == before { // so that it is not on its way still when the filter is back
+	for arrived() == before { // so that it is not on its way still when the filter is back
 		runtime.Gosched()
 	}
 	if found, err := r.two.Apply(t.Context(), *r.two.want); err != nil || len(found) != 1 || found[0].Field != "link cb00002a filtered" {
@@ -325,22 +325,6 @@ func TestGroups_withoutTheFilterNothingPasses(t *testing.T) {
 	}
 	x.say("by it again")
 	x.heard(x.to, "by it again")
-}
-
-// received is how many packets a link has got.
-func (h *host) received(link string) (packets uint64) {
-	h.t.Helper()
-	err := within(h.Network.host.ns, func() error {
-		l, err := netlink.LinkByName(link)
-		if err == nil {
-			packets = l.Attrs().Statistics.RxPackets
-		}
-		return err
-	})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return packets
 }
 
 // Packets that are too long for one frame are judged whole, and arrive so.

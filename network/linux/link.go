@@ -49,6 +49,8 @@ func (k *kernel) makeLink(s *space, o network.PutLink) error {
 		return s.links.LinkAdd(&netlink.Vxlan{LinkAttrs: a, VxlanId: int(t.VNI), SrcAddr: t.Local.AsSlice(), Port: t.Port, Learning: t.Learning, Proxy: t.Proxy, UDPCSum: true})
 	case network.KindCable:
 		return k.makeCable(s, a, o.Link.Peer)
+	case network.KindDetour:
+		return s.links.LinkAdd(&netlink.Ifb{LinkAttrs: a})
 	case network.KindTap:
 		return within(s.ns, func() error { return makeTap(o.Link.Name) })
 	default:

@@ -80,7 +80,7 @@ func (k *kernel) observeHost(have *network.Observed) (map[string]end, error) {
 		}
 	}
 	s.hostRoutes(have.Host, routes)
-	err = errors.Join(s.observeForwarding(have.Host), s.observeNeighbours(have.Host), s.observeProxies(have.Host), s.rules(func(r *rules) error { return r.observe(have.Host.Tables) }))
+	err = errors.Join(s.observeForwarding(have.Host), s.observeNeighbours(have.Host), s.observeProxies(have.Host), s.observeLimits(have.Host), s.rules(func(r *rules) error { return r.observe(have.Host.Tables) }))
 	return ends, errors.Join(err, k.observeUplinks(have.Host))
 }
 

@@ -1,0 +1,124 @@
+package linux
+
+import (
+	"bytes"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/cairn-cloud/cairn/network"
+)
+
+// received is what a link has got.
+func (w *world) received(ns netns.NsHandle, link string) (s netlink.LinkStatistics) {
+	w.t.Helper()
+	w.in(ns, func(h *netlink.Handle) error {
+		l, err := h.LinkByName(link)
+		if err == nil {
+			s = *l.Attrs().Statistics
+		}
+		return err
+	})
+	return s
+}
+
+// limit gives ports of a network, by their place, limits on both hosts.
+func (r room) limit(limits map[int]network.Limits) {
+	r.t.Helper()
+	for _, h := range []*host{r.one, r.two} {
+		want := *h.want
+		want.Networks = slices.Clone(want.Networks)
+		n := &want.Networks[0]
+		n.Ports = slices.Clone(n.Ports)
+		for i := range n.Ports {
+			n.Ports[i].Limits = limits[i]
+		}
+		if _, err := h.Apply(r.t.Context(), want); err != nil {
+			r.t.Fatal(err)
+		}
+		if left := h.rest(want); len(left) > 0 {
+			r.t.Fatalf("there is left to do %q", left)
+		}
+	}
+}
+
+// exceeds floods a guest by another of its subnet, and tells whether ever more
+// arrived than a megabit a second, and the burst before it, would have let through.
+func (r room) exceeds(from, to *guest) bool {
+	r.t.Helper()
+	f := etherFrame(to.port.MAC, from.port.MAC, unix.ETH_P_IP, ipPacket(from.address, to.address, unix.IPPROTO_UDP, udpPacket(5000, 53, bytes.Repeat([]byte("flood"), 280))))
+	before, start := r.received(to.ns, "eth0").RxBytes, time.Now()
+	got := func() float64 { return float64(r.received(to.ns, "eth0").RxBytes - before) }
+	for range 20 {
+		for range 100 {
+			from.inject(f)
+		}
+		if got() > 1<<17+network.Megabit*time.Since(start).Seconds()+float64(len(f)) {
+			return true
+		}
+	}
+	for got() < 1<<16 { // the burst passes
+		if time.Since(start) > soon {
+			r.t.Fatalf("only %g bytes arrive", got())
+		}
+		runtime.Gosched()
+	}
+	return false
+}
+
+func TestLimits_holdOneWayAndNotTheOther(t *testing.T) {
+	r := newRoom(t)
+	for _, c := range []struct {
+		name       string
+		limits     map[int]network.Limits
+		toB, fromB bool // whether it exceeds a megabit
+	}{
+		{"none", nil, true, true},
+		{"to a guest", map[int]network.Limits{1: {ToGuest: network.Megabit}}, false, true},
+		{"from a guest", map[int]network.Limits{1: {FromGuest: network.Megabit}}, true, false},
+		{"both", map[int]network.Limits{1: {ToGuest: network.Megabit, FromGuest: network.Megabit}}, false, false},
+		{"of the other", map[int]network.Limits{0: {FromGuest: network.Megabit}}, false, true},
+		{"wide ones", map[int]network.Limits{1: {ToGuest: 100_000 * network.Megabit, FromGuest: 100_000 * network.Megabit}}, true, true},
+		{"none any more", nil, true, true},
+	} {
+		r.limit(c.limits)
+		if got := r.exceeds(r.a, r.b); got != c.toB {
+			t.Errorf("with limits %s, more reaches the guest: %t", c.name, got)
+		}
+		if got := r.exceeds(r.b, r.a); got != c.fromB {
+			t.Errorf("with limits %s, more comes from the guest: %t", c.name, got)
+		}
+		r.b.reaches(r.c.address)
+		r.a.reaches(r.b.address)
+	}
+	for name := range r.two.seen.Load().Host.Links {
+		if name[:2] == "ci" {
+			t.Errorf("there is left %s", name)
+		}
+	}
+}
+
+// What goes the long way round is judged as ever.
+func TestLimits_areNoWayAroundTheRules(t *testing.T) {
+	r := newRoom(t)
+	r.group(map[string][]network.SecurityRule{"sgr_server": {ingress(17, 53, 53)}}, map[int][]string{1: {"sgr_server"}})
+	r.limit(map[int]network.Limits{0: {FromGuest: 8 * network.Megabit}, 1: {ToGuest: 8 * network.Megabit}})
+	dns, ssh := r.talk(r.a, 5000, r.b, 53), r.talk(r.a, 5001, r.b, 22)
+	seen := r.b.frames()
+	r.a.inject(etherFrame(r.b.port.MAC, r.a.port.MAC, unix.ETH_P_IP, ipPacket(r.c.address, r.b.address, unix.IPPROTO_UDP, udpPacket(5000, 53, []byte("a lie")))))
+	ssh.say("not allowed")
+	dns.say("allowed")
+	dns.heard(dns.to, "allowed")
+	silent(t, ssh.to)
+	seen.until(func(f []byte) bool {
+		if bytes.Contains(f, []byte("a lie")) {
+			t.Errorf("there arrives %q", f)
+		}
+		return bytes.Contains(f, []byte("allowed"))
+	})
+}
