@@ -146,6 +146,7 @@ func (a *Agent) wanted() api.HostDesired { return *a.snapshot.Load() }
 func (a *Agent) Handler() http.Handler {
 	mux := http.NewServeMux()
 	consoleRoutes(mux, a.o.Drivers.Hypervisor, a.wanted)
+	networkRoutes(mux, a.o.Drivers.Network, a.o.Log)
 	a.receiver.routes(mux)
 	return mux
 }

@@ -83,6 +83,8 @@ type Network interface {
 	// repeated, and the zero Desired removes all. It returns what it found to differ,
 	// which is not so any more unless there is an error.
 	Apply(ctx context.Context, want network.Desired) ([]network.Difference, error)
+	// Look says what there is, beside what was to be made last. It changes nothing.
+	Look(ctx context.Context) (network.Report, error)
 	// Events yields when a link, address, neighbour or rule of ours changed by another hand.
 	Events(ctx context.Context) iter.Seq2[string, error]
 }

@@ -345,6 +345,12 @@ func (n fakeNetwork) Apply(_ context.Context, want network.Desired) ([]network.D
 	return found, err
 }
 
+func (n fakeNetwork) Look(context.Context) (network.Report, error) {
+	err := n.enter("look")
+	defer n.mu.Unlock()
+	return network.Report{Desired: []string{"host: a", "host: b"}, Actual: []string{"host: a"}, Drift: []network.Difference{{Field: "b", Is: network.Absent, Want: "there"}}}, err
+}
+
 func (n fakeNetwork) Events(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -21,11 +22,37 @@ const (
 	consoleMax     = 4 << 20
 )
 
+// networkRoutes serve controllers a look at the host's network.
+func networkRoutes(mux *http.ServeMux, n Network, log *slog.Logger) {
+	mux.HandleFunc("GET /v1/network", func(w http.ResponseWriter, r *http.Request) {
+		if !byController(r) {
+			http.Error(w, "only controllers may look at the network", http.StatusForbidden)
+			return
+		}
+		found, err := n.Look(r.Context())
+		if err != nil {
+			log.Warn("the host's network cannot be looked at", "err", err)
+			http.Error(w, "the host's network cannot be looked at", http.StatusInternalServerError)
+			return
+		}
+		out := api.NetworkReport{Desired: append([]string{}, found.Desired...), Actual: append([]string{}, found.Actual...), Drift: []api.NetworkDrift{}}
+		for _, d := range found.Drift {
+			out.Drift = append(out.Drift, api.NetworkDrift{Field: d.Field, Desired: d.Want, Actual: d.Is})
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(out)
+	})
+}
+
+func byController(r *http.Request) bool {
+	return slices.Contains(r.TLS.PeerCertificates[0].Subject.Organization, controllerOrganization)
+}
+
 // consoleRoutes serve controllers the end of the console logs of the instances
 // that wanted tells of.
 func consoleRoutes(mux *http.ServeMux, h Hypervisor, wanted func() api.HostDesired) {
 	mux.HandleFunc("GET /v1/console/{id}", func(w http.ResponseWriter, r *http.Request) {
-		if !slices.Contains(r.TLS.PeerCertificates[0].Subject.Organization, controllerOrganization) {
+		if !byController(r) {
 			http.Error(w, "only controllers may read consoles", http.StatusForbidden)
 			return
 		}

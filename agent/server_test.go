@@ -49,6 +49,7 @@ func TestConsole_isForControllersOnly(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	h := http.NewServeMux()
+	networkRoutes(h, fakeNetwork{newWorld()}, slog.New(slog.DiscardHandler))
 	consoleRoutes(h, fakeHypervisor{newWorld()}, func() api.HostDesired { return testDesired(testInstance("ins_a")) })
 	go func() { done <- serve(ctx, l, id, h, slog.New(slog.DiscardHandler)) }()
 	defer func() {
@@ -63,13 +64,16 @@ func TestConsole_isForControllersOnly(t *testing.T) {
 			t.Errorf("%s got an answer: %d", name, code)
 		}
 	}
-	if code, _, err := ask(t, ca, l.Addr().String(), &host, "/v1/console/ins_a"); err != nil || code != 403 {
-		t.Errorf("another host got %d, %v", code, err)
+	for _, path := range []string{"/v1/console/ins_a", "/v1/network"} {
+		if code, _, err := ask(t, ca, l.Addr().String(), &host, path); err != nil || code != 403 {
+			t.Errorf("another host got %d, %v from %s", code, err, path)
+		}
 	}
 	for path, want := range map[string]struct {
 		code int
 		body string
 	}{
+		"/v1/network":                           {200, `{"desired":["host: a","host: b"],"actual":["host: a"],"drift":[{"field":"b","desired":"there","actual":"absent"}]}` + "\n"},
 		"/v1/console/ins_a":                     {200, "console of ins_a"},
 		"/v1/console/ins_a?limit=5":             {200, "ins_a"},
 		"/v1/console/ins_a?limit=0":             {400, ""},

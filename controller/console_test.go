@@ -31,6 +31,10 @@ func agentServer(t *testing.T, ca *pki.CA, host string) string {
 	}
 	block, _ := pem.Decode(c.PEM)
 	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS.PeerCertificates[0].Subject.Organization[0] == pki.ControllerOrganization && r.URL.Path == "/v1/network" {
+			_, _ = io.WriteString(w, `{"desired":["a"],"actual":["b"],"drift":[{"field":"f","desired":"x","actual":"y"}]}`)
+			return
+		}
 		if r.TLS.PeerCertificates[0].Subject.Organization[0] != pki.ControllerOrganization || r.URL.Query().Get("limit") != "100" {
 			w.WriteHeader(http.StatusForbidden)
 			return
@@ -75,12 +79,18 @@ func TestConsoleLog_fromTheInstancesOwnHostOnly(t *testing.T) {
 	if err := errors.Join(err, r.Close()); err != nil || string(b) != "console of /v1/console/"+i.ID {
 		t.Errorf("got %q, %v", b, err)
 	}
+	report, err := c.b.HostNetwork(c.ctx, get[*api.Host](c.view(), api.KindHost, host))
+	if err != nil || report.Desired[0] != "a" || report.Actual[0] != "b" || report.Drift[0].Field != "f" {
+		t.Errorf("the host's network is %+v (%v)", report, err)
+	}
 	plain := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("a host made a controller ask somebody else") }))
 	defer plain.Close()
 	at(plain.URL)
 	_, err = c.b.ConsoleLog(c.ctx, i, 100)
 	refused(t, err, 503, "host_unreachable", "placement.host")
 	at(agentServer(t, c.b.ca, "hst_another"))
+	_, err = c.b.HostNetwork(c.ctx, get[*api.Host](c.view(), api.KindHost, host))
+	refused(t, err, 503, "host_unreachable", "")
 	_, err = c.b.ConsoleLog(c.ctx, i, 100)
 	refused(t, err, 503, "host_unreachable", "placement.host")
 }

@@ -81,6 +81,8 @@ func (noNetwork) Apply(context.Context, network.Desired) ([]network.Difference, 
 	return nil, nil
 }
 
+func (noNetwork) Look(context.Context) (network.Report, error) { return network.Report{}, nil }
+
 func (noNetwork) Events(ctx context.Context) iter.Seq2[string, error] {
 	return func(func(string, error) bool) { <-ctx.Done() }
 }

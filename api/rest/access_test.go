@@ -64,6 +64,8 @@ func TestAccess_isAsTheKindSays(t *testing.T) {
 		{"p-admin", "PATCH", "/v1/hosts/h1", `{}`, 404, ""},
 		{"p-admin", "POST", "/v1/join-tokens", `{"name":"x"}`, 403, "admin token of the project system"},
 		{"cloud", "GET", "/v1/hosts/h1", "", 200, ""},
+		{"p-admin", "GET", "/v1/hosts/h1/network", "", 404, ""},
+		{"cloud", "GET", "/v1/hosts/h1/network", "", 200, ""},
 		// Images of the project system are for all to read, and for nobody else to change.
 		{"p-viewer", "GET", "/v1/projects/p/images/debian", "", 200, ""},
 		{"p-viewer", "GET", "/v1/images/debian", "", 200, ""},

@@ -64,4 +64,6 @@ type Backend interface {
 	ConsoleLog(ctx context.Context, instance *api.Instance, limit int64) (io.ReadCloser, error)
 	// Trace follows a packet from a port through what the hosts are to be.
 	Trace(ctx context.Context, port *api.Port, q api.TraceQuery) (api.Trace, error)
+	// HostNetwork says what a host's network is to be and what it is.
+	HostNetwork(ctx context.Context, host *api.Host) (api.NetworkReport, error)
 }

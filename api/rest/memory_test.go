@@ -366,6 +366,10 @@ func (m *memory) ConsoleLog(_ context.Context, i *api.Instance, limit int64) (io
 	return io.NopCloser(strings.NewReader("login: " + i.Name)), nil
 }
 
+func (m *memory) HostNetwork(_ context.Context, h *api.Host) (api.NetworkReport, error) {
+	return api.NetworkReport{Desired: []string{"host: link a of " + h.Name}, Actual: []string{}, Drift: []api.NetworkDrift{{Field: "link a", Desired: "there", Actual: "absent"}}}, nil
+}
+
 func (m *memory) Trace(_ context.Context, p *api.Port, q api.TraceQuery) (api.Trace, error) {
 	return api.Trace{Passes: q.Port == 443, End: fmt.Sprintf("%s %s %d", q.To, q.Protocol, q.Port), Hops: []api.TraceHop{{Host: "h1", Where: "link", What: p.Name}}}, nil
 }

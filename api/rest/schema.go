@@ -62,7 +62,7 @@ func deriveSchemas(doc *huma.Components) *schemas {
 			"object": ks.ref,
 		}, "type", "kind"))
 	}
-	for _, t := range []reflect.Type{reflect.TypeFor[api.JoinRequest](), reflect.TypeFor[api.JoinResponse](), reflect.TypeFor[renewRequest](), reflect.TypeFor[api.Controllers](), reflect.TypeFor[api.Check](), reflect.TypeFor[api.Trace](), reflect.TypeFor[api.JoinControllerRequest](), reflect.TypeFor[api.JoinControllerResponse](), reflect.TypeFor[[]api.Report](), reflect.TypeFor[[]api.DesiredItem]()} {
+	for _, t := range []reflect.Type{reflect.TypeFor[api.JoinRequest](), reflect.TypeFor[api.JoinResponse](), reflect.TypeFor[renewRequest](), reflect.TypeFor[api.Controllers](), reflect.TypeFor[api.Check](), reflect.TypeFor[api.Trace](), reflect.TypeFor[api.NetworkReport](), reflect.TypeFor[api.JoinControllerRequest](), reflect.TypeFor[api.JoinControllerResponse](), reflect.TypeFor[[]api.Report](), reflect.TypeFor[[]api.DesiredItem]()} {
 		r.Schema(t, true, "")
 	}
 	for _, x := range r.Map() {

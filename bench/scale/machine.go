@@ -140,6 +140,8 @@ type links struct{}
 
 func (links) Apply(context.Context, network.Desired) ([]network.Difference, error) { return nil, nil }
 
+func (links) Look(context.Context) (network.Report, error) { return network.Report{}, nil }
+
 func (links) Events(ctx context.Context) iter.Seq2[string, error] {
 	return func(func(string, error) bool) { <-ctx.Done() }
 }

@@ -52,6 +52,7 @@ var extraCommands = []struct {
 	{api.KindInstance, consoleLogCommand},
 	{api.KindImage, uploadCommand},
 	{api.KindNetwork, traceCommand},
+	{api.KindHost, hostNetworkCommand},
 }
 
 // waitFlags say whether to wait for what was asked for.

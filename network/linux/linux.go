@@ -27,6 +27,7 @@ type Network struct {
 	host *space
 
 	mu            sync.Mutex                    // one looks or changes at a time
+	asked         *network.Desired              // that was to be applied last
 	want          *network.Desired              // that was applied last, all of it
 	wasOff        bool                          // see network.Observed.ForwardingWasOff
 	were          map[network.SettingKey]string // see network.Observed.Were
@@ -70,7 +71,7 @@ func (n *Network) path(namespace string) string { return filepath.Join(n.o.Names
 func (n *Network) Apply(ctx context.Context, want network.Desired) (found []network.Difference, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.want, n.uplink = nil, want.Uplink
+	n.asked, n.want, n.uplink = &want, nil, want.Uplink
 	k := n.open()
 	defer func() { err = errors.Join(err, k.Close()) }()
 	have, err := k.observe()
@@ -86,6 +87,22 @@ func (n *Network) Apply(ctx context.Context, want network.Desired) (found []netw
 		n.want = &want
 	}
 	return network.Differences(have, plan), err
+}
+
+// Look implements agent.Network.
+func (n *Network) Look(context.Context) (r network.Report, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.asked == nil {
+		return r, errors.New("it is not known yet what is to be there")
+	}
+	k := n.open()
+	defer func() { err = errors.Join(err, k.Close()) }()
+	have, err := k.observe()
+	if err != nil {
+		return r, err
+	}
+	return network.Look(*n.asked, have), nil
 }
 
 // carryOut does the ops in their order, and returns those that were done. After

@@ -46,6 +46,7 @@ func TestDrift(t *testing.T) {
 	b.part("definition", definitionIsChanged)
 	b.part("tap", tapIsDeleted)
 	b.part("table", tableIsFlushed)
+	b.part("limit", limitIsRemoved)
 	b.part("link", linkOfNobody)
 	b.part("orphan", orphanIsKeptAndRemoved)
 	if now := b.driftProcesses(); fmt.Sprint(now) != fmt.Sprint(before) {
@@ -103,11 +104,16 @@ func (b *bed) told(since time.Time, object, reason, message string) {
 
 func (b *bed) tap(instance string) string {
 	b.Helper()
+	return network.Tap(b.port(instance))
+}
+
+func (b *bed) port(instance string) string {
+	b.Helper()
 	port := regexp.MustCompile(`"port": "(prt_\w+)"`).FindStringSubmatch(b.cairn("instance", "get", instance, "-o", "json"))
 	if port == nil {
 		b.Fatalf("%s has no port", instance)
 	}
-	return network.Tap(port[1])
+	return port[1]
 }
 
 // reaches tells whether the router on the host reaches the address.
@@ -189,6 +195,28 @@ func tableIsFlushed(b *bed) {
 		b.Errorf("the tables were\n%s\nand are\n%s", before, now)
 	}
 	b.reaches("10.30.0.12")
+}
+
+func limitIsRemoved(b *bed) {
+	tap, port := b.tap("beside"), b.port("beside")
+	b.cairn("port", "update", port, "--bandwidth-ingress-mbps", "50", "--bandwidth-egress-mbps", "20")
+	b.until("the limits are in place", func() (bool, string) {
+		out := b.field("port", port, "status.bandwidth")
+		return out == "egress_mbps=20,ingress_mbps=50", out
+	})
+	at := time.Now()
+	b.on(driftHost, "tc", "qdisc", "del", "dev", tap, "root")
+	b.told(at, "beside", "DriftRepaired", "^rate of "+tap+" was absent, is 50 Mbit/s$")
+	b.reaches("10.30.0.11")
+	out := b.cairn("host", "network", driftHost)
+	for _, line := range []string{"  host: rate of " + tap + " is 50 Mbit/s\n", "  host: detour of " + tap + " by ci"} {
+		if !strings.Contains(out, line) {
+			b.Errorf("the host's network does not have %q:\n%s", line, out)
+		}
+	}
+	if other := regexp.MustCompile(`(?m)^([-+]|differs).*`).FindAllString(out, -1); other != nil {
+		b.Errorf("the host's network differs: %q", other)
+	}
 }
 
 func linkOfNobody(b *bed) {

@@ -429,6 +429,9 @@ func (n links) Apply(ctx context.Context, want network.Desired) ([]network.Diffe
 	return found, err
 }
 
+// Look implements agent.Network.
+func (links) Look(context.Context) (network.Report, error) { return network.Report{}, nil }
+
 // Events implements agent.Network.
 func (n links) Events(ctx context.Context) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
