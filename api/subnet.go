@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Subnet is a range of addresses in a network.
@@ -15,6 +16,8 @@ type SubnetSpec struct {
 	Network    string       `json:"network" doc:"ID or name of the network."`
 	CIDR       netip.Prefix `json:"cidr" doc:"IPv4 prefix, /8 to /29, or IPv6 prefix, /64." example:"10.0.0.0/24" format:"cidr"`
 	Gateway    netip.Addr   `json:"gateway,omitempty,omitzero" doc:"Default: the first address behind the prefix's own." format:"ip"`
+	Ranges     []string     `json:"ranges,omitempty" doc:"From which ports get an address of IPv4 that they did not ask for: FIRST-LAST, a prefix, or an address. Default: all. They can be changed at any time." maxItems:"16" example:"10.0.0.100-10.0.0.199"`
+	Reserved   []string     `json:"reserved,omitempty" doc:"Addresses that no port is given, also if it asks: FIRST-LAST, a prefix, or an address. They can be changed at any time, and ports keep what they have." maxItems:"64" example:"10.0.0.2-10.0.0.9"`
 	DNSServers []netip.Addr `json:"dns_servers,omitempty" doc:"Of the family of the prefix. Given to guests by DHCP (IPv4), router advertisements (IPv6) and cloud-init. Default: the gateway, which knows the names of the network and asks the host's name servers for others." maxItems:"4"`
 }
 
@@ -51,7 +54,58 @@ func (s *Subnet) Validate() error {
 			f.Add(field, "give an IPv6 address such as fd00::53; name servers of IPv4 go to the network's IPv4 subnet", "%s is not IPv6", d)
 		}
 	}
+	if c.IsValid() && c.Addr().Is6() && len(s.Spec.Ranges) > 0 {
+		f.Add("spec.ranges", "leave it out", "addresses of IPv6 are made from MACs, and not taken from ranges")
+	}
+	s.validateRanges(&f, "spec.ranges", s.Spec.Ranges, 16)
+	s.validateRanges(&f, "spec.reserved", s.Spec.Reserved, 64)
 	return f.Err()
+}
+
+func (s *Subnet) validateRanges(f *Faults, at string, ranges []string, most int) {
+	if len(ranges) > most {
+		f.Add(at, "write neighbours as one", "%d ranges are more than %d", len(ranges), most)
+		return
+	}
+	var before []Pool
+	for i, text := range ranges {
+		field := fmt.Sprintf("%s[%d]", at, i)
+		r, err := ParseRange(text)
+		switch {
+		case err != nil:
+			f.Add(field, "give one such as 10.0.0.100-10.0.0.199, 10.0.0.64/26 or 10.0.0.7", "%s", err)
+			continue
+		case !s.Spec.CIDR.Contains(r.First) || !s.Spec.CIDR.Contains(r.Last):
+			f.Add(field, "give addresses of the subnet", "%s is not within %s", text, s.Spec.CIDR)
+		}
+		if j := slices.IndexFunc(before, r.Overlaps); j >= 0 {
+			f.Add(field, "name each address once", "%s overlaps %s", text, ranges[j])
+		}
+		before = append(before, r)
+	}
+}
+
+// ParseRange reads a range of addresses as it is written: a prefix, FIRST-LAST,
+// or one address.
+func ParseRange(s string) (Pool, error) {
+	if a, err := netip.ParseAddr(s); err == nil && !a.Is4In6() && a.Zone() == "" {
+		return Pool{First: a, Last: a}, nil
+	}
+	r, err := ParsePool(s)
+	if err == nil && r.Prefix.IsValid() { // its first and last address too
+		r.First, r.Last = r.Prefix.Addr(), LastAddr(r.Prefix)
+	}
+	return r, err
+}
+
+// ParseRanges reads the ranges of a valid subnet.
+func ParseRanges(ranges []string) (out []Pool) {
+	for _, s := range ranges {
+		if r, err := ParseRange(s); err == nil {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // validateRange judges the prefix and the gateway in it.

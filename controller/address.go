@@ -186,6 +186,8 @@ func kept(s *api.Subnet, at netip.Addr) string {
 		return "the broadcast address"
 	case at == s.Spec.Gateway:
 		return "the gateway"
+	case slices.ContainsFunc(api.ParseRanges(s.Spec.Reserved), func(r api.Pool) bool { return r.Contains(at) }):
+		return "one of the reserved addresses"
 	}
 	return ""
 }
@@ -204,17 +206,28 @@ func (a *admission) findAddress(field string, p *api.Port, i int, subnets []*api
 			}
 			continue
 		}
-		first, n := addressRange(s.Spec.CIDR)
-		usable += n - 1 // the gateway is one of them
-		for range probes {
-			if a.tryAddress(p, i, s, nth(first, a.dice.Uint32N(n))) {
-				return nil
-			}
+		reserved := api.ParseRanges(s.Spec.Reserved)
+		given := func(at netip.Addr) bool {
+			return at != s.Spec.Gateway && !slices.ContainsFunc(reserved, func(r api.Pool) bool { return r.Contains(at) })
 		}
-		start := a.dice.Uint32N(n)
-		for k := range n {
-			if a.tryAddress(p, i, s, nth(first, (start+k)%n)) {
-				return nil
+		for _, r := range rangesOf(s) {
+			first := binary.BigEndian.Uint32(r.First.AsSlice())
+			n := binary.BigEndian.Uint32(r.Last.AsSlice()) - first + 1
+			for range probes {
+				if at := nth(first, a.dice.Uint32N(n)); given(at) && a.tryAddress(p, i, s, at) {
+					return nil
+				}
+			}
+			start := a.dice.Uint32N(n)
+			for k := range n {
+				at := nth(first, (start+k)%n)
+				if !given(at) {
+					continue
+				}
+				usable++
+				if a.tryAddress(p, i, s, at) {
+					return nil
+				}
 			}
 		}
 	}
@@ -240,11 +253,26 @@ func (a *admission) findAddress6(p *api.Port, i int, s *api.Subnet) bool {
 	return false
 }
 
-// addressRange is the first address behind the network's own, and how many
-// there are before the broadcast address.
-func addressRange(c netip.Prefix) (first uint32, n uint32) {
-	b := c.Addr().As4()
-	return binary.BigEndian.Uint32(b[:]) + 1, 1<<(32-c.Bits()) - 2
+// rangesOf are those that ports of a subnet of IPv4 get addresses from, without
+// the subnet's first and last one.
+func rangesOf(s *api.Subnet) (out []api.Pool) {
+	c := s.Spec.CIDR
+	all := api.Pool{First: c.Addr().Next(), Last: api.LastAddr(c).Prev()}
+	if len(s.Spec.Ranges) == 0 {
+		return []api.Pool{all}
+	}
+	for _, r := range api.ParseRanges(s.Spec.Ranges) {
+		if r.First.Less(all.First) {
+			r.First = all.First
+		}
+		if all.Last.Less(r.Last) {
+			r.Last = all.Last
+		}
+		if !r.Last.Less(r.First) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func nth(first, i uint32) netip.Addr {
@@ -255,7 +283,7 @@ func nth(first, i uint32) netip.Addr {
 
 func (a *admission) tryAddress(p *api.Port, i int, s *api.Subnet, at netip.Addr) bool {
 	mine := slices.ContainsFunc(p.Spec.Addresses, func(x api.PortAddress) bool { return x.Address == at })
-	if mine || at == s.Spec.Gateway || !a.free(api.AddressKey(p.Spec.Network, at)) {
+	if mine || !a.free(api.AddressKey(p.Spec.Network, at)) {
 		return false
 	}
 	p.Spec.Addresses[i] = api.PortAddress{Subnet: s.ID, Address: at}

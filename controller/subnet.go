@@ -10,7 +10,7 @@ func admitSubnet(a *admission, old, o api.Object) error {
 	s := o.(*api.Subnet)
 	if old != nil {
 		a.sameByName(api.KindNetwork, s.Project, old.(*api.Subnet).Spec.Network, &s.Spec.Network)
-		return immutable(old, o, "make another subnet: ports hold addresses of this one", "dns_servers")
+		return immutable(old, o, "make another subnet: ports hold addresses of this one", "dns_servers", "ranges", "reserved")
 	}
 	n, err := a.resolve(api.KindNetwork, s.Project, "spec.network", s.Spec.Network)
 	if err != nil {

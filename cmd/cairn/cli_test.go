@@ -142,6 +142,7 @@ func TestBody_ofFileFlagsAndSets(t *testing.T) {
 		{"instance-type", []string{"--vcpus", "two"}, `{"name":"x","spec":{"vcpus":"two"}}`},
 		{"project", []string{"--quota-vcpus", "7", "--set", "spec.description=5", "--protected"}, `{"name":"x","protected":true,"spec":{"description":"5","quota":{"vcpus":7}}}`},
 		{"subnet", []string{"--network", "front", "--cidr", "10.0.0.0/24", "--dns-server", "9.9.9.9"}, `{"name":"x","spec":{"cidr":"10.0.0.0/24","dns_servers":["9.9.9.9"],"network":"front"}}`},
+		{"subnet", []string{"--range", "10.0.0.100-10.0.0.199", "--reserved", "10.0.0.7", "--reserved", "10.0.0.16/28"}, `{"name":"x","spec":{"ranges":["10.0.0.100-10.0.0.199"],"reserved":["10.0.0.7","10.0.0.16/28"]}}`},
 		{"ssh-key", []string{"--public-key-file", "key.pub"}, `{"name":"x","spec":{"public_key":"ssh-ed25519 AAAA me\n"}}`},
 		{"network", []string{"--labels", "old-", "--mtu", "1400"}, `{"labels":{"old":null},"name":"x","spec":{"mtu":1400}}`},
 	} {
