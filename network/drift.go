@@ -90,6 +90,9 @@ func (d *differences) add(op Op) {
 	case RemoveRoute:
 		d.tell(o.Of, o.Route.Link, fmt.Sprintf("route %s", o.To), o.Route.String(), Absent)
 	case PutRate:
+		if d.space(o.Of).Rates[o.Link] == NoQueue {
+			return // a guest was started there
+		}
 		d.tell(o.Of, o.Link, "rate of "+o.Link, d.rate(o.Of, o.Link), rateText(o.Rate))
 	case RemoveRate:
 		d.tell(o.Of, o.Link, "rate of "+o.Link, d.rate(o.Of, o.Link), Absent)

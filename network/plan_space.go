@@ -58,7 +58,9 @@ func (p *planner) space(name string, want, have Space) {
 		func(to netip.Prefix, r Route) {
 			p.add(removing, goRoute, RemoveRoute{p.of(name, r.Link), to, r})
 		})
-	difference(have.Rates, want.Rates,
+	rates := maps.Clone(have.Rates)
+	maps.DeleteFunc(rates, func(_ string, r int64) bool { return r == NoQueue })
+	difference(rates, want.Rates,
 		func(link string, _ int64) bool { return is(link) },
 		func(link string, rate int64) { p.add(making, putRate, PutRate{p.of(name, link), link, rate}) },
 		func(link string, _ int64) { p.add(removing, goRate, RemoveRate{p.of(name, link), link}) })

@@ -83,6 +83,9 @@ func (p reporter) space(where string, s, want Space) (out []string) {
 		say("setting %s is %s", k.File, v)
 	}
 	for link, rate := range s.Rates {
+		if rate == NoQueue {
+			continue
+		}
 		say("rate of %s is %s", link, rateText(rate))
 	}
 	for link, to := range s.Detours {

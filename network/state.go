@@ -35,9 +35,13 @@ type Space struct {
 	Routes     map[netip.Prefix]Route // but those that the kernel makes for addresses
 	Settings   map[SettingKey]string
 	Tables     map[TableKey]TableState
-	Rates      map[string]int64  // by link: how much may leave by it, in bytes a second; 0: something else holds it up
+	Rates      map[string]int64  // by link: how much may leave by it, in bytes a second; 0: something else holds it up; or NoQueue
 	Detours    map[string]string // by link: where all goes that comes by it; empty: something else is done with it
 }
+
+// NoQueue is the rate of a link by which all leaves at once because somebody has
+// said so: libvirt does, of each tap, when it starts a guest on it.
+const NoQueue = -1
 
 // NewSpace returns an empty one.
 func NewSpace() Space {

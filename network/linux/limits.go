@@ -24,6 +24,9 @@ func bucket(link int, rate int64) *netlink.Tbf {
 
 // rateOf is the rate that a qdisc lets pass; 0 for one that is not a bucket of ours.
 func rateOf(q netlink.Qdisc) int64 {
+	if q.Type() == "noqueue" {
+		return network.NoQueue
+	}
 	have, ok := q.(*netlink.Tbf)
 	if !ok || have.Rate == 0 || have.Peakrate != 0 {
 		return 0

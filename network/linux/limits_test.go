@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,30 @@ func TestLimits_holdOneWayAndNotTheOther(t *testing.T) {
 		if name[:2] == "ci" {
 			t.Errorf("there is left %s", name)
 		}
+	}
+}
+
+// What libvirt does to a tap when it starts a guest is put right where there is a
+// limit, is nothing where there is none, and is no drift.
+func TestLimits_comeBackAfterTheStartOfAGuest(t *testing.T) {
+	r := newRoom(t)
+	r.limit(map[int]network.Limits{1: {ToGuest: network.Megabit}})
+	ns := r.two.Network.host.ns
+	for _, g := range []*guest{r.b, r.c} {
+		tap := network.Tap(g.port.ID)
+		run(t, ns, "sh", "-c", "tc qdisc del dev "+tap+" root; tc qdisc add dev "+tap+" root handle 0: noqueue")
+	}
+	if rest := r.two.rest(*r.two.want); len(rest) != 1 || !strings.Contains(rest[0], "limit "+network.Tap(r.b.port.ID)+" to 1 Mbit/s") {
+		t.Errorf("there is left to do %q", rest)
+	}
+	if found, err := r.two.Apply(t.Context(), *r.two.want); err != nil || len(found) > 0 {
+		t.Errorf("it is drift: %+v (%v)", found, err)
+	}
+	if rest := r.two.rest(*r.two.want); len(rest) > 0 {
+		t.Errorf("there is left to do %q", rest)
+	}
+	if r.exceeds(r.a, r.b) {
+		t.Error("more reaches the guest")
 	}
 }
 
