@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 	"net/netip"
+	"regexp"
+	"strings"
 
 	"github.com/cairn-cloud/cairn/api"
 	"github.com/cairn-cloud/cairn/network"
@@ -27,11 +29,28 @@ func (b *Backend) Trace(ctx context.Context, p *api.Port, q api.TraceQuery) (api
 		return api.Trace{}, api.NewProblem(409, "not_placed", "", "wait for the host's first report", "the host %s has not said where its network is", h.Name)
 	}
 	way := network.Trace(hostsOfTrace(v), underlay, p.ID, network.Packet{Dest: q.To.Unmap(), Protocol: network.Protocol(q.Protocol), DestPort: q.Port})
-	t := api.Trace{Passes: way.Passes, End: way.End, Port: way.Port, Hops: []api.TraceHop{}}
+	t := api.Trace{Passes: way.Passes, End: named(v, way.End), Port: way.Port, Hops: []api.TraceHop{}}
 	for _, hop := range way.Hops {
-		t.Hops = append(t.Hops, api.TraceHop{Host: hop.Host, Where: hop.Where, What: hop.What})
+		t.Hops = append(t.Hops, api.TraceHop{Host: hop.Host, Where: named(v, hop.Where), What: named(v, hop.What)})
 	}
 	return t, nil
+}
+
+var idsOfTrace = regexp.MustCompile(`\b(prt|sgr)_[0-9a-z]+\b`)
+
+// named writes the names of ports and security groups for their IDs. All of a
+// network are of one project, and names are unique in it.
+func named(v api.View, text string) string {
+	return idsOfTrace.ReplaceAllStringFunc(text, func(id string) string {
+		kind := api.KindPort
+		if strings.HasPrefix(id, "sgr_") {
+			kind = api.KindSecurityGroup
+		}
+		if o := v.Get(kind, id); o != nil {
+			return o.GetMeta().Name
+		}
+		return id
+	})
 }
 
 // traceMTU is what an underlay is taken to have. A trace is of small packets.

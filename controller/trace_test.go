@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -43,6 +44,15 @@ func TestTrace_walksThroughWhatTheHostsAreSent(t *testing.T) {
 	way, err := c.b.Trace(c.ctx, port(i), api.TraceQuery{To: to.Spec.Addresses[0].Address, Protocol: "tcp", Port: 80})
 	if err != nil || !way.Passes || way.Port != to.ID {
 		t.Fatalf("%+v %v", way, err)
+	}
+	all := fmt.Sprint(way.Hops)
+	for _, s := range []string{"port " + to.Name + " it may be sent this", "ingress rule 0 of default"} {
+		if !strings.Contains(all, s) {
+			t.Errorf("it does not say %q: %s", s, all)
+		}
+	}
+	if strings.Contains(all, "sgr_") || strings.Contains(all, "prt_") {
+		t.Errorf("it says IDs and not names: %s", all)
 	}
 	if first, last := way.Hops[0].Host, way.Hops[len(way.Hops)-1].Host; first != i.Placement.HostName || last != j.Placement.HostName {
 		t.Errorf("it goes from %s to %s", first, last)
