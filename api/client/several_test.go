@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,9 +37,9 @@ func several(t *testing.T, handlers ...http.HandlerFunc) *client.Client {
 // dead breaks the connection, as a server does that is killed.
 func dead(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
-func answers(status int, n *int) http.HandlerFunc {
+func answers(status int, n *atomic.Int32) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		*n++
+		n.Add(1)
 		if status < 300 {
 			w.WriteHeader(status)
 			return
@@ -49,48 +51,56 @@ func answers(status int, n *int) http.HandlerFunc {
 }
 
 func TestSeveral_goesToTheNextThatAnswersAndStays(t *testing.T) {
-	for name, first := range map[string]http.HandlerFunc{"dead": dead, "cut off": answers(503, new(int))} {
-		n, before := 0, 0
-		c := several(t, func(w http.ResponseWriter, r *http.Request) { before++; first(w, r) }, answers(204, &n))
+	for name, first := range map[string]http.HandlerFunc{"dead": dead, "cut off": answers(503, new(atomic.Int32))} {
+		var n, before atomic.Int32
+		c := several(t, func(w http.ResponseWriter, r *http.Request) { before.Add(1); first(w, r) }, answers(204, &n))
 		for range 3 {
 			if _, err := c.Heartbeat(t.Context(), "h"); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if n != 3 || before != 1 {
-			t.Errorf("%s: %d heartbeats reached the second server, and %d the first", name, n, before)
+		if n.Load() != 3 || before.Load() != 1 {
+			t.Errorf("%s: %d heartbeats reached the second server, and %d the first", name, n.Load(), before.Load())
 		}
 	}
 }
 
 func TestSeveral_aChangeGoesOnElsewhereUnderTheSameKey(t *testing.T) {
+	var mu sync.Mutex
 	var keys []string
-	c := several(t, func(w http.ResponseWriter, r *http.Request) {
+	keep := func(r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		keys = append(keys, r.Header.Get("Idempotency-Key"))
+	}
+	c := several(t, func(w http.ResponseWriter, r *http.Request) {
+		keep(r)
 		dead(w, r)
-	}, func(_ http.ResponseWriter, r *http.Request) { keys = append(keys, r.Header.Get("Idempotency-Key")) })
+	}, func(_ http.ResponseWriter, r *http.Request) { keep(r) })
 	if _, err := c.Do(t.Context(), client.Request{Method: http.MethodPost, Path: "/v1/projects"}); err != nil {
 		t.Fatal(err)
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if len(keys) != 2 || keys[0] == "" || keys[0] != keys[1] {
 		t.Errorf("the keys are %q", keys)
 	}
 }
 
 func TestSeveral_aRefusalIsAnAnswer(t *testing.T) {
-	first, second := 0, 0
+	var first, second atomic.Int32
 	c := several(t, answers(403, &first), answers(204, &second))
 	var p *api.Problem
-	if _, err := c.Heartbeat(t.Context(), "h"); !errors.As(err, &p) || p.Status != 403 || second != 0 {
-		t.Errorf("got %v; the second server was asked %d times", err, second)
+	if _, err := c.Heartbeat(t.Context(), "h"); !errors.As(err, &p) || p.Status != 403 || second.Load() != 0 {
+		t.Errorf("got %v; the second server was asked %d times", err, second.Load())
 	}
 }
 
 func TestSeveral_endsWhereNoneAnswers(t *testing.T) {
-	busy := 0
+	var busy atomic.Int32
 	c := several(t, dead, answers(503, &busy))
-	if _, err := c.Heartbeat(t.Context(), "h"); err == nil || busy != 1 {
-		t.Errorf("no server serves, and the error is %v; the busy one was asked %d times", err, busy)
+	if _, err := c.Heartbeat(t.Context(), "h"); err == nil || busy.Load() != 1 {
+		t.Errorf("no server serves, and the error is %v; the busy one was asked %d times", err, busy.Load())
 	}
 }
 
@@ -117,12 +127,12 @@ func TestSeveral_aStreamMovesOn(t *testing.T) {
 // TestDo_aProblemThatBreaksOffIsNoAnswer: what a server that is killed was saying is
 // asked for again, and not taken for another's word.
 func TestDo_aProblemThatBreaksOffIsNoAnswer(t *testing.T) {
-	calls := 0
+	var calls atomic.Int32
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		calls++
+		n := calls.Add(1)
 		w.Header().Set("Content-Type", "application/problem+json")
 		body := `{"code":"name_taken","status":409}`
-		if calls == 1 {
+		if n == 1 {
 			w.Header().Set("Content-Length", "1000")
 			body = body[:10]
 		}
@@ -135,7 +145,7 @@ func TestDo_aProblemThatBreaksOffIsNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := c.Do(t.Context(), client.Request{Method: http.MethodGet, Path: "/v1/hosts"}); !client.IsCode(err, "name_taken") || calls != 2 {
-		t.Errorf("%v, after %d calls", err, calls)
+	if _, err := c.Do(t.Context(), client.Request{Method: http.MethodGet, Path: "/v1/hosts"}); !client.IsCode(err, "name_taken") || calls.Load() != 2 {
+		t.Errorf("%v, after %d calls", err, calls.Load())
 	}
 }
