@@ -41,18 +41,26 @@ var anything = network.SecurityRule{Protocols: network.AllProtocols, Details: ne
 // group gives ports of a network, by their place, other groups, and hosts the rules of those.
 func (r room) group(groups map[string][]network.SecurityRule, ports map[int][]string) {
 	r.t.Helper()
-	for _, h := range []*host{r.one, r.two} {
-		want := *h.want
-		want.Networks = slices.Clone(want.Networks)
-		n := &want.Networks[0]
-		n.Ports = slices.Clone(n.Ports)
+	r.change(func(want *network.Desired) {
 		for i, g := range ports {
-			n.Ports[i].Groups = g
+			want.Networks[0].Ports[i].Groups = g
 		}
 		want.Groups = map[string]network.SecurityGroup{openGroup: {Rules: openRules}}
 		for id, rules := range groups {
 			want.Groups[id] = network.SecurityGroup{Rules: rules}
 		}
+	})
+}
+
+// change makes both hosts' networks what they are to be after a change, and
+// nothing is left to do. The ports of the first network are its to write.
+func (r room) change(change func(*network.Desired)) {
+	r.t.Helper()
+	for _, h := range []*host{r.one, r.two} {
+		want := *h.want
+		want.Networks = slices.Clone(want.Networks)
+		want.Networks[0].Ports = slices.Clone(want.Networks[0].Ports)
+		change(&want)
 		if _, err := h.Apply(r.t.Context(), want); err != nil {
 			r.t.Fatal(err)
 		}

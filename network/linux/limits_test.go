@@ -3,7 +3,6 @@ package linux
 import (
 	"bytes"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,21 +30,12 @@ func (w *world) received(ns netns.NsHandle, link string) (s netlink.LinkStatisti
 // limit gives ports of a network, by their place, limits on both hosts.
 func (r room) limit(limits map[int]network.Limits) {
 	r.t.Helper()
-	for _, h := range []*host{r.one, r.two} {
-		want := *h.want
-		want.Networks = slices.Clone(want.Networks)
-		n := &want.Networks[0]
-		n.Ports = slices.Clone(n.Ports)
-		for i := range n.Ports {
-			n.Ports[i].Limits = limits[i]
+	r.change(func(want *network.Desired) {
+		ports := want.Networks[0].Ports
+		for i := range ports {
+			ports[i].Limits = limits[i]
 		}
-		if _, err := h.Apply(r.t.Context(), want); err != nil {
-			r.t.Fatal(err)
-		}
-		if left := h.rest(want); len(left) > 0 {
-			r.t.Fatalf("there is left to do %q", left)
-		}
-	}
+	})
 }
 
 // exceeds floods a guest by another of its subnet, and tells whether ever more
