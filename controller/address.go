@@ -149,7 +149,7 @@ func (a *admission) takeAddress(field string, p *api.Port, i int, subnets []*api
 		if !s.Spec.CIDR.Contains(at) {
 			continue
 		}
-		if why := kept(s, at); why != "" {
+		if why := kept(s, api.ParseRanges(s.Spec.Reserved), at); why != "" {
 			return api.NewProblem(422, "invalid_value", field, "leave it out for a free one", "%s is %s of the subnet %s", at, why, s.Name)
 		}
 		key := api.AddressKey(p.Spec.Network, at)
@@ -177,8 +177,9 @@ func ranges(subnets []*api.Subnet) string {
 	return s
 }
 
-// kept says what an address of a subnet is that no port can have, or "".
-func kept(s *api.Subnet, at netip.Addr) string {
+// kept says what an address of a subnet is that no port can have, or "". reserved
+// are the subnet's, as they are parsed.
+func kept(s *api.Subnet, reserved []api.Pool, at netip.Addr) string {
 	switch {
 	case at == s.Spec.CIDR.Addr():
 		return "the network's address"
@@ -186,7 +187,7 @@ func kept(s *api.Subnet, at netip.Addr) string {
 		return "the broadcast address"
 	case at == s.Spec.Gateway:
 		return "the gateway"
-	case slices.ContainsFunc(api.ParseRanges(s.Spec.Reserved), func(r api.Pool) bool { return r.Contains(at) }):
+	case slices.ContainsFunc(reserved, func(r api.Pool) bool { return r.Contains(at) }):
 		return "one of the reserved addresses"
 	}
 	return ""
@@ -207,21 +208,18 @@ func (a *admission) findAddress(field string, p *api.Port, i int, subnets []*api
 			continue
 		}
 		reserved := api.ParseRanges(s.Spec.Reserved)
-		given := func(at netip.Addr) bool {
-			return at != s.Spec.Gateway && !slices.ContainsFunc(reserved, func(r api.Pool) bool { return r.Contains(at) })
-		}
 		for _, r := range rangesOf(s) {
 			first := binary.BigEndian.Uint32(r.First.AsSlice())
 			n := binary.BigEndian.Uint32(r.Last.AsSlice()) - first + 1
 			for range probes {
-				if at := nth(first, a.dice.Uint32N(n)); given(at) && a.tryAddress(p, i, s, at) {
+				if at := nth(first, a.dice.Uint32N(n)); kept(s, reserved, at) == "" && a.tryAddress(p, i, s, at) {
 					return nil
 				}
 			}
 			start := a.dice.Uint32N(n)
 			for k := range n {
 				at := nth(first, (start+k)%n)
-				if !given(at) {
+				if kept(s, reserved, at) != "" {
 					continue
 				}
 				usable++
@@ -241,9 +239,10 @@ func (a *admission) findAddress6(p *api.Port, i int, s *api.Subnet) bool {
 	if err != nil {
 		return false // validation has refused it
 	}
+	reserved := api.ParseRanges(s.Spec.Reserved)
 	at := network.EUI64(s.Spec.CIDR, mac)
 	for range probes {
-		if kept(s, at) == "" && a.tryAddress(p, i, s, at) {
+		if kept(s, reserved, at) == "" && a.tryAddress(p, i, s, at) {
 			return true
 		}
 		b := at.As16()
@@ -253,26 +252,12 @@ func (a *admission) findAddress6(p *api.Port, i int, s *api.Subnet) bool {
 	return false
 }
 
-// rangesOf are those that ports of a subnet of IPv4 get addresses from, without
-// the subnet's first and last one.
-func rangesOf(s *api.Subnet) (out []api.Pool) {
-	c := s.Spec.CIDR
-	all := api.Pool{First: c.Addr().Next(), Last: api.LastAddr(c).Prev()}
-	if len(s.Spec.Ranges) == 0 {
-		return []api.Pool{all}
+// rangesOf are those that ports of a subnet of IPv4 get addresses from.
+func rangesOf(s *api.Subnet) []api.Pool {
+	if len(s.Spec.Ranges) > 0 {
+		return api.ParseRanges(s.Spec.Ranges)
 	}
-	for _, r := range api.ParseRanges(s.Spec.Ranges) {
-		if r.First.Less(all.First) {
-			r.First = all.First
-		}
-		if all.Last.Less(r.Last) {
-			r.Last = all.Last
-		}
-		if !r.Last.Less(r.First) {
-			out = append(out, r)
-		}
-	}
-	return out
+	return []api.Pool{{First: s.Spec.CIDR.Addr().Next(), Last: api.LastAddr(s.Spec.CIDR).Prev()}}
 }
 
 func nth(first, i uint32) netip.Addr {

@@ -23,6 +23,7 @@ func (s *Server) register() {
 	s.registerImageData()
 	s.registerConsole()
 	s.registerTrace()
+	s.registerHostNetwork()
 	s.registerHostRoutes()
 	s.registerControllers()
 	s.registerBackup()

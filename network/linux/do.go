@@ -74,7 +74,7 @@ func (s *space) do(op network.Op) error {
 	case network.PutRate:
 		return s.putRate(o.Link, o.Rate)
 	case network.RemoveRate:
-		return gone(noQdisc(s.removeRate(o.Link)))
+		return s.removeRate(o.Link)
 	case network.PutDetour:
 		return s.putDetour(o.Link, o.To)
 	case network.RemoveDetour:

@@ -50,7 +50,7 @@ func (s *space) putRate(link string, rate int64) error {
 }
 
 func (s *space) removeRate(link string) error {
-	return s.removeQdisc(link, netlink.HANDLE_ROOT)
+	return gone(s.removeQdisc(link, netlink.HANDLE_ROOT))
 }
 
 func (s *space) removeQdisc(link string, parent uint32) error {
@@ -58,7 +58,11 @@ func (s *space) removeQdisc(link string, parent uint32) error {
 	if err != nil {
 		return err
 	}
-	return s.links.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: i, Parent: parent}})
+	err = s.links.QdiscDel(&netlink.GenericQdisc{QdiscAttrs: netlink.QdiscAttrs{LinkIndex: i, Parent: parent}})
+	if errors.Is(err, unix.EINVAL) { // there is none
+		return nil
+	}
+	return err
 }
 
 // putDetour makes it anew: there may be anything.
@@ -85,15 +89,7 @@ func (s *space) putDetour(link, to string) error {
 
 // removeDetour removes all that is done with what comes by a link.
 func (s *space) removeDetour(link string) error {
-	return gone(noQdisc(s.removeQdisc(link, netlink.HANDLE_CLSACT)))
-}
-
-// noQdisc is nil where there was none to remove.
-func noQdisc(err error) error {
-	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOENT) {
-		return nil
-	}
-	return err
+	return gone(s.removeQdisc(link, netlink.HANDLE_CLSACT))
 }
 
 // observeLimits reads how much may pass links, and where what comes by them goes.
